@@ -1,0 +1,52 @@
+//! Other people's suites and campaigns over what users call. Thin: it knows no case by name; an expected difference
+//! stands in `conformance/SUITE.toml` with its reason.
+//!
+//! - `SUITE [DIR]`: one line for each case that differs, then `N of M`
+//! - `soak NAME --program P --runs N --seed S`: campaigns
+//! - `interop [--python P] [--npm DIR]`: other people's programs over what we write
+
+mod expected;
+mod interop;
+mod kill;
+mod mutate;
+mod shop;
+mod suites;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["interop", rest @ ..] => interop::run(&flags(rest)),
+        ["soak", "bundles", rest @ ..] => mutate::run(&flags(rest)),
+        ["soak", "release-kill", rest @ ..] => kill::run(&flags(rest)),
+        [suite] => suites::run(suite, None),
+        [suite, folder] => suites::run(suite, Some(folder)),
+        _ => Err("usage: conform SUITE [DIR] | soak bundles|release-kill --program P --runs N --seed S | interop".to_owned()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `--name value` pairs.
+pub struct Flags(Vec<(String, String)>);
+
+impl Flags {
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn number(&self, name: &str, default: u64) -> Result<u64, String> {
+        self.get(name).map_or(Ok(default), |text| text.parse().map_err(|_| format!("`{name} {text}`: a number is expected")))
+    }
+}
+
+fn flags(words: &[&str]) -> Flags {
+    Flags(words.chunks_exact(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect())
+}

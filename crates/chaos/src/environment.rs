@@ -1,0 +1,69 @@
+//! The system under attack, as an experiment sees it. `pipeline` implements it.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use evidence::Now;
+use net::proxy::Toxic;
+
+/// A boxed future, so that [`Environment`] is object-safe.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Services, leases, links and logs of one environment. Every future is safe to drop at any moment.
+pub trait Environment: Send + Sync {
+    /// True when whoever owns this environment lets it be attacked. An environment that Proofmark started for the
+    /// purpose is; anything else is only when its configuration says so.
+    fn opted_in(&self) -> bool;
+
+    /// Sends a request to a service. `Err` when no answer came; it never holds a credential's value.
+    fn request<'a>(&'a self, request: &'a ServiceRequest) -> BoxFuture<'a, Result<ServiceAnswer, String>>;
+
+    /// Revokes every live lease that `role` holds for `policy`, and says which those were.
+    fn revoke<'a>(&'a self, role: &'a str, policy: &'a str) -> BoxFuture<'a, Result<Vec<CredentialRef>, String>>;
+
+    /// The live leases that `role` holds for `policy`.
+    fn active<'a>(&'a self, role: &'a str, policy: &'a str) -> BoxFuture<'a, Vec<CredentialRef>>;
+
+    /// Replaces the toxics of a link, in the worker process.
+    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>>;
+
+    /// The toxics of a link as the worker process has them.
+    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>>;
+
+    /// Lines that services logged since the last call. `now` is the boot time of the call.
+    fn poll_logs(&self, now: Duration) -> Vec<telemetry::Event>;
+
+    fn now(&self) -> Now;
+
+    /// True once the user wants to stop. What was injected is undone first.
+    fn cancelled(&self) -> bool;
+}
+
+/// A request to a service of the environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceRequest {
+    /// Name of the service.
+    pub service: String,
+    pub method: String,
+    /// Begins with `/`; may have a query.
+    pub path: String,
+    /// Role whose lease is presented; `None` is anonymous, unless `credential` says otherwise.
+    pub identity: Option<String>,
+    /// Empty for none. Sent as JSON.
+    pub body: Vec<u8>,
+    /// One certain lease to present, live or not.
+    pub credential: Option<CredentialRef>,
+}
+
+/// What a service answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAnswer {
+    pub status: u16,
+    pub body: Vec<u8>,
+    /// From the first byte sent to the last one received.
+    pub elapsed: Duration,
+}
+
+/// A handle of a lease (its accessor), never the credential's value.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CredentialRef(pub String);

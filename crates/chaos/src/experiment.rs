@@ -1,0 +1,499 @@
+//! Experiment files: what is attacked, how, who should notice, and what is expected.
+//!
+//! An experiment stands in the judged tree. It can ask for less than a control does, never make one hold: what a
+//! gate demands comes from the trust root.
+
+use std::time::Duration;
+
+use evidence::{Diagnostic, Digest};
+use serde_json::Value;
+
+use crate::environment::ServiceRequest;
+use crate::fault::{Fault, Probe, UndoClass, read_path, read_request};
+use crate::faults;
+use crate::read::{Document, Section, nearest, quoted};
+
+/// No fault may be in force for longer, whatever the file says.
+pub const DEADLINE_SECONDS_MAX: u64 = 300;
+
+/// Faults of one experiment.
+const FAULTS_MAX: usize = 16;
+/// Detectors of one experiment.
+const DETECTORS_MAX: usize = 32;
+/// Requests that make up one look at the steady state.
+const STEADY_REQUESTS_MAX: u64 = 100;
+/// A larger experiment file is refused.
+const FILE_BYTES_MAX: usize = 256 * 1024;
+
+const KEYS: &[&str] = &["title", "deadline_seconds", "window_seconds", "steady", "fault", "detector", "expect"];
+const STEADY_KEYS: &[&str] = &["service", "method", "path", "identity", "body", "status", "requests"];
+const EXPECT_KEYS: &[&str] =
+    &["detected_within_seconds", "contained_within_seconds", "recovered_within_seconds"];
+
+/// An experiment, read and checked.
+#[derive(Debug)]
+pub struct Experiment {
+    /// Its file, relative to the tree.
+    pub path: String,
+    pub title: String,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// From the injection on; everything is undone by then.
+    pub deadline: Duration,
+    /// From the injection on; how long is watched at most. Shorter than the deadline.
+    pub window: Duration,
+    pub steady: Steady,
+    /// In order of injection: one that holds for a while has ended before the next begins. Not empty.
+    pub faults: Vec<Box<dyn Fault>>,
+    pub detectors: Vec<Detector>,
+    pub expect: Expect,
+}
+
+/// What the system does when nothing is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Steady {
+    pub request: ServiceRequest,
+    /// The status code of its answer.
+    pub status: u16,
+    /// So many answered in a row are steady state.
+    pub requests: u32,
+}
+
+/// Something that should notice.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detector {
+    pub id: String,
+    pub kind: DetectorKind,
+}
+
+/// How a detector notices.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DetectorKind {
+    /// A Sigma rule over every service's log lines.
+    Sigma {
+        /// The rule's file, relative to the tree.
+        rule: String,
+        /// A line that the rule must match, or the detector is broken.
+        self_test: Value,
+    },
+    /// A metric that rises above its value before the injection. Its self-test is that it can be read.
+    Probe { service: String, path: String, metric: String },
+}
+
+impl DetectorKind {
+    /// As the experiment file and the evidence name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            DetectorKind::Sigma { .. } => "sigma",
+            DetectorKind::Probe { .. } => "probe",
+        }
+    }
+}
+
+/// What is asked for; `None` where it isn't. Seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Expect {
+    /// From the start of the injection.
+    pub detected_within_seconds: Option<u64>,
+    /// From the start of the injection.
+    pub contained_within_seconds: Option<u64>,
+    /// From the start of the injection, or from the end of the last fault that has one.
+    pub recovered_within_seconds: Option<u64>,
+}
+
+/// One line of `release --plan`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedAction {
+    /// Catalogue id: `chaos/link-slowed`.
+    pub fault: String,
+    pub action: String,
+    pub undo_class: UndoClass,
+    /// What takes it back, or the way forward.
+    pub undo: String,
+    pub deadline_s: u64,
+}
+
+impl Experiment {
+    /// Reads an experiment file. `path` is where it stands, relative to the tree.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its line and column.
+    pub fn parse(path: &str, text: &str) -> Result<Experiment, Vec<Diagnostic>> {
+        let document = Document::new(path, text);
+        if text.len() > FILE_BYTES_MAX {
+            let message = format!("this experiment has {} bytes, more than {FILE_BYTES_MAX}", text.len());
+            document.note("chaos/too-large", message, 0..0, Some("split it".to_owned()));
+            return Err(document.into_diagnostics());
+        }
+        let experiment = {
+            let table = document.parse();
+            read(path, text, &document.top(&table))
+        };
+        match experiment {
+            Some(experiment) if !document.has_problems() => Ok(experiment),
+            _ => Err(document.into_diagnostics()),
+        }
+    }
+
+    /// What a run will do, in order.
+    pub fn plan(&self) -> Vec<PlannedAction> {
+        let planned = |fault: &Box<dyn Fault>| PlannedAction {
+            fault: format!("chaos/{}", fault.entry().id),
+            action: fault.action(),
+            undo_class: fault.entry().undo_class,
+            undo: fault.undo_action(),
+            deadline_s: self.deadline.as_secs(),
+        };
+        self.faults.iter().map(planned).collect()
+    }
+
+    /// The Sigma rule files that its detectors name, each once, relative to the tree.
+    pub fn rule_paths(&self) -> Vec<String> {
+        let mut rules: Vec<String> = self
+            .detectors
+            .iter()
+            .filter_map(|detector| match &detector.kind {
+                DetectorKind::Sigma { rule, .. } => Some(rule.clone()),
+                DetectorKind::Probe { .. } => None,
+            })
+            .collect();
+        rules.sort_unstable();
+        rules.dedup();
+        rules
+    }
+
+    /// The probe of the fault that has one: what containment is measured with.
+    pub(crate) fn probe(&self) -> Option<(usize, &Probe)> {
+        self.faults
+            .iter()
+            .enumerate()
+            .find_map(|(index, fault)| Some((index, fault.probe()?)))
+    }
+}
+
+/// Every part is read even where another one is wrong, so that all problems are noted.
+fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
+    top.only(KEYS);
+    let title = top.text("title");
+    let deadline = top.number("deadline_seconds", 1..=DEADLINE_SECONDS_MAX);
+    let window = top.number("window_seconds", 1..=DEADLINE_SECONDS_MAX);
+    let steady = top.section("steady").and_then(|section| read_steady(&section));
+    let faults = read_faults(top);
+    let detectors = read_detectors(top);
+    let expect = top.optional_section("expect").map_or_else(Expect::default, |section| {
+        section.only(EXPECT_KEYS);
+        let seconds = |key| section.optional_number(key, 1..=DEADLINE_SECONDS_MAX);
+        Expect {
+            detected_within_seconds: seconds("detected_within_seconds"),
+            contained_within_seconds: seconds("contained_within_seconds"),
+            recovered_within_seconds: seconds("recovered_within_seconds"),
+        }
+    });
+    let experiment = Experiment {
+        path: path.to_owned(),
+        title: title?,
+        digest: Digest::of(text.as_bytes()),
+        deadline: Duration::from_secs(deadline?),
+        window: Duration::from_secs(window?),
+        steady: steady?,
+        faults: faults?,
+        detectors,
+        expect,
+    };
+    check_times(top, &experiment);
+    check_expect(top, &experiment);
+    Some(experiment)
+}
+
+fn read_steady(section: &Section<'_>) -> Option<Steady> {
+    section.only(STEADY_KEYS);
+    let request = read_request(section);
+    let status = section.number("status", 100..=599).and_then(|status| u16::try_from(status).ok());
+    let requests =
+        section.number("requests", 1..=STEADY_REQUESTS_MAX).and_then(|requests| u32::try_from(requests).ok());
+    Some(Steady { request: request?, status: status?, requests: requests? })
+}
+
+fn read_faults(top: &Section<'_>) -> Option<Vec<Box<dyn Fault>>> {
+    let sections = top.sections("fault");
+    if sections.is_empty() || sections.len() > FAULTS_MAX {
+        let message = format!("an experiment has 1 to {FAULTS_MAX} faults, this one has {}", sections.len());
+        top.problem("fault", "chaos/faults", message, "add a `[[fault]]` with an `id` of `proofmark explain chaos`");
+        return None;
+    }
+    let faults: Vec<_> = sections.iter().map(read_fault).collect();
+    let faults: Vec<_> = faults.into_iter().collect::<Option<_>>()?;
+    if faults.iter().filter(|fault| fault.probe().is_some()).count() > 1 {
+        let message = "more than one fault revokes a credential".to_owned();
+        top.problem("fault", "chaos/faults", message, "write one experiment for each credential");
+        return None;
+    }
+    Some(faults)
+}
+
+fn read_fault(section: &Section<'_>) -> Option<Box<dyn Fault>> {
+    let id = section.text("id")?;
+    let Some(entry) = faults::ALL.iter().find(|entry| entry.id == id) else {
+        let known: Vec<&str> = faults::ALL.iter().map(|entry| entry.id).collect();
+        section.problem("id", "chaos/unknown-fault", format!("no fault is called `{id}`"), &suggestion(&id, &known));
+        return None;
+    };
+    let keys: Vec<&str> = entry.keys.iter().copied().chain(["id"]).collect();
+    section.only(&keys);
+    (entry.read)(section)
+}
+
+fn read_detectors(top: &Section<'_>) -> Vec<Detector> {
+    let sections = top.sections("detector");
+    if sections.len() > DETECTORS_MAX {
+        let message = format!("{} detectors are more than {DETECTORS_MAX}", sections.len());
+        top.problem("detector", "chaos/detectors", message, "split the experiment");
+    }
+    let mut detectors: Vec<Detector> = Vec::new();
+    for section in sections.iter().take(DETECTORS_MAX) {
+        let Some(detector) = read_detector(section) else { continue };
+        if detectors.iter().any(|other| other.id == detector.id) {
+            let message = format!("two detectors are called `{}`", detector.id);
+            section.problem("id", "chaos/detectors", message, "give each an id of its own");
+        }
+        detectors.push(detector);
+    }
+    detectors
+}
+
+fn read_detector(section: &Section<'_>) -> Option<Detector> {
+    const KINDS: &[&str] = &["sigma", "probe"];
+    let id = section.text("id");
+    let kind = section.text("kind")?;
+    let kind = match kind.as_str() {
+        "sigma" => {
+            section.only(&["id", "kind", "rule", "self_test"]);
+            let rule = read_rule(section);
+            let self_test = read_self_test(section);
+            DetectorKind::Sigma { rule: rule?, self_test: self_test? }
+        }
+        "probe" => {
+            section.only(&["id", "kind", "service", "path", "metric"]);
+            let service = section.text("service");
+            let path = read_path(section, "path");
+            let metric = section.text("metric");
+            DetectorKind::Probe { service: service?, path: path?, metric: metric? }
+        }
+        other => {
+            let message = format!("no kind of detector is called `{other}`");
+            section.problem("kind", "chaos/unknown-detector", message, &suggestion(other, KINDS));
+            return None;
+        }
+    };
+    Some(Detector { id: id?, kind })
+}
+
+fn read_rule(section: &Section<'_>) -> Option<String> {
+    let rule = section.text("rule")?;
+    let inside = !rule.contains('\\') && rule.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if inside {
+        return Some(rule);
+    }
+    let message = format!("`{rule}` is not a path within the tree");
+    section.problem("rule", "chaos/bad-path", message, "write it from the tree's root, `/` between parts");
+    None
+}
+
+fn read_self_test(section: &Section<'_>) -> Option<Value> {
+    let text = section.text("self_test")?;
+    match serde_json::from_str(&text) {
+        Ok(value @ Value::Object(_)) => Some(value),
+        _ => {
+            let message = "`self_test` is not a JSON object".to_owned();
+            section.problem("self_test", "chaos/bad-self-test", message, "write a log line that the rule must match");
+            None
+        }
+    }
+}
+
+fn check_times(top: &Section<'_>, experiment: &Experiment) {
+    if experiment.window >= experiment.deadline {
+        let message = "`window_seconds` is not shorter than `deadline_seconds`".to_owned();
+        top.problem("window_seconds", "chaos/times", message, "everything is undone by the deadline: leave time for that");
+    }
+    let held: Duration = experiment.faults.iter().filter_map(|fault| fault.hold()).sum();
+    if held >= experiment.window {
+        let message = format!("the faults hold for {} ms, which the window is too short for", held.as_millis());
+        top.problem("window_seconds", "chaos/times", message, "recovery begins when the last fault has ended");
+    }
+}
+
+/// What can't be measured can't be asked for.
+fn check_expect(top: &Section<'_>, experiment: &Experiment) {
+    let Some(section) = top.optional_section("expect") else { return };
+    if experiment.expect.detected_within_seconds.is_some() && experiment.detectors.is_empty() {
+        let message = "detection is expected, and there is no detector".to_owned();
+        section.problem("detected_within_seconds", "chaos/expects-unmeasured", message, "add a `[[detector]]`");
+    }
+    if experiment.expect.contained_within_seconds.is_some() && experiment.probe().is_none() {
+        let message = "containment is expected, and no fault has anything to contain".to_owned();
+        let help = "only a fault with a `[fault.probe]`, as `credential-revoked`, is contained";
+        section.problem("contained_within_seconds", "chaos/expects-unmeasured", message, help);
+    }
+    for (key, within) in [
+        ("detected_within_seconds", experiment.expect.detected_within_seconds),
+        ("contained_within_seconds", experiment.expect.contained_within_seconds),
+        ("recovered_within_seconds", experiment.expect.recovered_within_seconds),
+    ] {
+        if within.is_some_and(|seconds| Duration::from_secs(seconds) > experiment.window) {
+            let message = format!("`{key}` is longer than `window_seconds`");
+            section.problem(key, "chaos/expects-unmeasured", message, "watch at least as long as you are ready to wait");
+        }
+    }
+}
+
+fn suggestion(word: &str, known: &[&str]) -> String {
+    nearest(word, known).map_or_else(|| format!("known: {}", quoted(known)), |near| format!("did you mean `{near}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REVOKE: &str = include_str!("../tests/revoke-ledger.toml");
+    const DEGRADE: &str = include_str!("../tests/degrade-link.toml");
+
+    #[test]
+    fn reads_the_two_kinds() {
+        let revoke = Experiment::parse("experiments/revoke-ledger.toml", REVOKE).unwrap();
+        assert_eq!(revoke.title, "a revoked ledger credential stops working, is noticed, and is replaced");
+        assert_eq!((revoke.deadline.as_secs(), revoke.window.as_secs()), (60, 30));
+        assert_eq!(revoke.steady.request.identity.as_deref(), Some("shopper"));
+        assert_eq!(revoke.steady.request.body, br#"{"product":"mug","quantity":1}"#);
+        assert_eq!(revoke.rule_paths(), ["detection/ledger-denied.yml"]);
+        assert_eq!(revoke.detectors.len(), 2);
+        assert_eq!(
+            revoke.plan(),
+            [PlannedAction {
+                fault: "chaos/credential-revoked".to_owned(),
+                action: "revoke the live leases that `storefront` holds for `ledger`".to_owned(),
+                undo_class: UndoClass::Irreversible,
+                undo: "way forward: `storefront` leases for `ledger` again".to_owned(),
+                deadline_s: 60,
+            }]
+        );
+        let degrade = Experiment::parse("experiments/degrade-link.toml", DEGRADE).unwrap();
+        let faults: Vec<_> = degrade.plan().into_iter().map(|planned| (planned.fault, planned.undo_class)).collect();
+        assert_eq!(
+            faults,
+            [
+                ("chaos/link-slowed".to_owned(), UndoClass::ProcessBounded),
+                ("chaos/link-reset".to_owned(), UndoClass::ProcessBounded),
+            ]
+        );
+    }
+
+    /// `REVOKE` with `from` replaced by `to`: each problem as `line:column code message (help)`.
+    #[track_caller]
+    fn check(from: &str, to: &str, expect: &[&str]) {
+        assert!(REVOKE.contains(from), "{from}");
+        let found = Experiment::parse("x.toml", &REVOKE.replacen(from, to, 1)).err().unwrap_or_default();
+        let found: Vec<String> = found
+            .iter()
+            .map(|problem| {
+                let span = problem.span.as_ref().unwrap();
+                let help = problem.help.as_deref().unwrap_or("");
+                format!("{}:{} {} {} ({help})", span.line, span.column, problem.code, problem.message)
+            })
+            .collect();
+        assert_eq!(found, expect);
+    }
+
+    #[test]
+    fn problems_have_places() {
+        check("window_seconds = 30", "window_secnods = 30", &[
+            "1:1 chaos/missing-key the experiment needs `window_seconds` (`window_seconds` is a number from 1 to 300)",
+            "3:1 chaos/unknown-key unknown key `window_secnods` (did you mean `window_seconds`?)",
+        ]);
+        check("status = 201", "status = \"201\"", &[
+            "11:10 chaos/wrong-type `status` is a string, not a whole number (write `status` as a whole number)",
+        ]);
+        check("status = 201", "status = 1000", &[
+            "11:10 chaos/out-of-range `status` is `1000`, not from 100 to 599 ()",
+        ]);
+        check("deadline_seconds = 60", "deadline_seconds = 301", &[
+            "2:20 chaos/out-of-range `deadline_seconds` is `301`, not from 1 to 300 ()",
+        ]);
+        check("deadline_seconds = 60", "deadline_seconds = 20", &[
+            "3:18 chaos/times `window_seconds` is not shorter than `deadline_seconds` \
+             (everything is undone by the deadline: leave time for that)",
+        ]);
+        check("id = \"credential-revoked\"", "id = \"credential-revokd\"", &[
+            "15:6 chaos/unknown-fault no fault is called `credential-revokd` (did you mean `credential-revoked`?)",
+        ]);
+        check("method = \"GET\"", "method = \"get\"", &[
+            "20:10 chaos/bad-request `get` is not an HTTP method (write it in capitals: `GET`, `POST`)",
+        ]);
+        check("refused = [401, 403]", "refused = []", &[
+            "22:11 chaos/wrong-type `refused` is an empty list, not a list of numbers that is not empty \
+             (write `refused` as a list of numbers that is not empty)",
+        ]);
+        check("rule = \"detection/ledger-denied.yml\"", "rule = \"../ledger-denied.yml\"", &[
+            "27:8 chaos/bad-path `../ledger-denied.yml` is not a path within the tree \
+             (write it from the tree's root, `/` between parts)",
+        ]);
+        check("kind = \"probe\"", "kind = \"prob\"", &[
+            "32:8 chaos/unknown-detector no kind of detector is called `prob` (did you mean `probe`?)",
+        ]);
+        check("contained_within_seconds = 5", "contained_within_seconds = 31", &[
+            "39:28 chaos/expects-unmeasured `contained_within_seconds` is longer than `window_seconds` \
+             (watch at least as long as you are ready to wait)",
+        ]);
+    }
+
+    #[test]
+    fn all_problems_at_once() {
+        let text = "title = 1\nwindow = 2\n[steady]\nstatus = 99\n[[fault]]\nid = \"link-slowed\"\nhold = 1\n[expect]\nx = 1\n";
+        let found = Experiment::parse("x.toml", text).unwrap_err();
+        let codes: Vec<&str> = found.iter().map(|problem| problem.code.as_str()).collect();
+        assert_eq!(codes.iter().filter(|code| **code == "chaos/unknown-key").count(), 3, "{found:#?}");
+        assert_eq!(codes.iter().filter(|code| **code == "chaos/missing-key").count(), 9, "{found:#?}");
+        assert!(found.is_sorted_by_key(|problem| problem.span.as_ref().map(|span| span.line)));
+    }
+
+    #[test]
+    fn what_is_not_measured_is_not_expected() {
+        let without_detectors = DEGRADE.split("[[detector]]").next().unwrap();
+        let text = format!("{without_detectors}[expect]\ndetected_within_seconds = 5\ncontained_within_seconds = 5\n");
+        let found = Experiment::parse("x.toml", &text).unwrap_err();
+        let codes: Vec<&str> = found.iter().map(|problem| problem.code.as_str()).collect();
+        assert_eq!(codes, ["chaos/expects-unmeasured", "chaos/expects-unmeasured"], "{found:?}");
+    }
+
+    #[test]
+    fn syntax_errors_are_diagnostics() {
+        let found = Experiment::parse("x.toml", "title = \n[steady\n").unwrap_err();
+        assert!(found.iter().any(|problem| problem.code == "chaos/syntax"), "{found:?}");
+    }
+
+    #[test]
+    fn every_fault_has_its_page() {
+        const HEADINGS: [&str; 5] =
+            ["## What it does", "## Why it matters", "## Example", "## What to do instead", "## References"];
+        for entry in crate::faults() {
+            let page = crate::page(entry.id).unwrap();
+            assert!(page.starts_with(&format!("# chaos/{}\n", entry.id)), "{page}");
+            let headings: Vec<&str> = page.lines().filter(|line| line.starts_with("## ")).collect();
+            assert_eq!(headings, HEADINGS, "{}", entry.id);
+            assert!(page.contains(&format!("Undo class: `{}`", entry.undo_class)), "{}", entry.id);
+            for tag in entry.attack.iter().chain(entry.cwe) {
+                assert!(page.contains(tag), "{} is not on the page of {}", tag, entry.id);
+            }
+            assert_eq!(crate::page(&format!("chaos/{}", entry.id)), Some(page));
+        }
+        assert!(crate::faults().is_sorted_by_key(|entry| entry.id));
+        assert_eq!(crate::page("chaos/none"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(text in "(\\[\\[?(steady|fault|detector|expect)\\]\\]?\n|(title|id|status|kind|link) = (1|\"x\"|\\[\\]|\\{\\})\n|\\PC\n){0,12}") {
+            let _ = Experiment::parse("x.toml", &text);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What a fault is: the shape of each entry of the catalogue in `faults/`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::environment::{BoxFuture, CredentialRef, Environment, ServiceRequest};
+use crate::permit::Permit;
+use crate::read::Section;
+
+/// A fault of the catalogue. One file more in `faults/` is one entry more.
+pub struct Entry {
+    /// Catalogue name, as `id` of a `[[fault]]` has it: `link-slowed`.
+    pub id: &'static str,
+    pub undo_class: UndoClass,
+    /// What Proofmark must be allowed to do, in one line.
+    pub rights: &'static str,
+    /// ATT&CK techniques (<https://attack.mitre.org>) that it stands for.
+    pub attack: &'static [&'static str],
+    /// Weaknesses (<https://cwe.mitre.org>) that it looks for.
+    pub cwe: &'static [&'static str],
+    /// Keys that its `[[fault]]` may have beside `id`.
+    pub keys: &'static [&'static str],
+    /// Reads its `[[fault]]`; `None` once the problem is noted.
+    pub(crate) read: fn(&Section<'_>) -> Option<Box<dyn Fault>>,
+}
+
+/// How a fault ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UndoClass {
+    /// It lives in the worker process and can't outlive it.
+    ProcessBounded,
+    /// It can't be taken back; a way forward is declared instead.
+    Irreversible,
+}
+
+impl UndoClass {
+    pub const ALL: [UndoClass; 2] = [UndoClass::ProcessBounded, UndoClass::Irreversible];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            UndoClass::ProcessBounded => "process-bounded",
+            UndoClass::Irreversible => "irreversible",
+        }
+    }
+}
+
+impl fmt::Display for UndoClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A fault with its parameters, as one experiment asks for it. It keeps no state: what injection returned is
+/// given back to it.
+pub trait Fault: Send + Sync + fmt::Debug {
+    fn entry(&self) -> &'static Entry;
+
+    /// Its parameters, by the keys of the experiment file.
+    fn parameters(&self) -> BTreeMap<String, Value>;
+
+    /// What injection does, in one line.
+    fn action(&self) -> String;
+
+    /// What takes it back, or the way forward, in one line.
+    fn undo_action(&self) -> String;
+
+    /// How long it holds before its own declared end; `None` for a fault that has no end.
+    fn hold(&self) -> Option<Duration>;
+
+    /// Asks whether a revoked credential still works, where the fault revokes one.
+    fn probe(&self) -> Option<&Probe>;
+
+    /// Looks whether it can bite at all, before anything is changed. `Err` says why not.
+    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Nothing is injected without leave.
+    fn inject<'a>(
+        &'a self,
+        permit: &'a Permit,
+        environment: &'a dyn Environment,
+    ) -> BoxFuture<'a, Result<Injected, String>>;
+
+    /// Reads back that it is in force.
+    fn in_force<'a>(
+        &'a self,
+        environment: &'a dyn Environment,
+        injected: &'a Injected,
+    ) -> BoxFuture<'a, Result<(), String>>;
+
+    /// True when what the workload met shows the fault, or can't be expected to.
+    fn felt(&self, met: &Met<'_>) -> bool;
+
+    /// Takes it back and reads that back, or reads back that the way forward is taken. May be called again, and
+    /// without an injection before it.
+    fn undo<'a>(
+        &'a self,
+        environment: &'a dyn Environment,
+        injected: &'a Injected,
+    ) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// What an injection changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Injected {
+    /// The leases that were revoked.
+    pub revoked: Vec<CredentialRef>,
+}
+
+/// The requests of the workload that began while a fault held.
+pub struct Met<'a> {
+    pub samples: &'a [Sample],
+    /// When its hold ended; boot time.
+    pub until: Duration,
+}
+
+/// One request of the workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Boot time.
+    pub start: Duration,
+    /// Boot time; `None` when it was given up because the run ended.
+    pub end: Option<Duration>,
+    /// Answered as in steady state.
+    pub served: bool,
+}
+
+/// A request that presents the revoked credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    pub request: ServiceRequest,
+    /// Status codes of a refusal. Any other answer, and none at all, is no refusal.
+    pub refused: Vec<u16>,
+}
+
+impl Probe {
+    pub(crate) const KEYS: &'static [&'static str] = &["service", "method", "path", "body", "refused"];
+
+    pub(crate) fn read(section: &Section<'_>) -> Option<Probe> {
+        section.only(Self::KEYS);
+        let request = read_request(section);
+        let refused = section.numbers("refused", 100..=599);
+        let refused = refused?.into_iter().filter_map(|status| u16::try_from(status).ok()).collect();
+        Some(Probe { request: request?, refused })
+    }
+
+    /// The request with one certain lease.
+    pub(crate) fn with(&self, credential: &CredentialRef) -> ServiceRequest {
+        ServiceRequest { credential: Some(credential.clone()), ..self.request.clone() }
+    }
+}
+
+/// `service`, `method`, `path`, `identity` and `body` of a section, checked. `identity` is read where the section's
+/// keys allow it.
+pub(crate) fn read_request(section: &Section<'_>) -> Option<ServiceRequest> {
+    let service = section.text("service");
+    let method = section.text("method").and_then(|method| {
+        if !method.is_empty() && method.len() <= 16 && method.bytes().all(|byte| byte.is_ascii_uppercase()) {
+            return Some(method);
+        }
+        let message = format!("`{method}` is not an HTTP method");
+        section.problem("method", "chaos/bad-request", message, "write it in capitals: `GET`, `POST`");
+        None
+    });
+    let path = read_path(section, "path");
+    let identity = section.optional_text("identity");
+    let body = section.optional_text("body").unwrap_or_default().into_bytes();
+    Some(ServiceRequest { service: service?, method: method?, path: path?, identity, body, credential: None })
+}
+
+/// A request path of a service.
+pub(crate) fn read_path(section: &Section<'_>, key: &str) -> Option<String> {
+    let path = section.text(key)?;
+    if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Some(path);
+    }
+    let message = format!("`{path}` is not a request path");
+    section.problem(key, "chaos/bad-request", message, "it begins with `/` and has no spaces");
+    None
+}

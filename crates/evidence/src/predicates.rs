@@ -1,0 +1,284 @@
+//! Predicate types, and the shapes of those that are ours or that gates read.
+//!
+//! Standard predicates keep their standard shape; where a gate needs more, it stands in fields the standards
+//! tell readers to ignore.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{ControlSpec, Digest, FindingId, Observation, Stage, Timestamp, Verdict};
+
+/// SLSA provenance v1 (<https://slsa.dev/spec/v1.0/provenance>).
+pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+/// SLSA verification summary v1 (<https://slsa.dev/spec/v1.0/verification_summary>).
+pub const VSA: &str = "https://slsa.dev/verification_summary/v1";
+/// CycloneDX BOM as predicate (<https://cyclonedx.org/specification/overview/>).
+pub const SBOM: &str = "https://cyclonedx.org/bom";
+/// in-toto vulns (<https://github.com/in-toto/attestation/blob/main/spec/predicates/vuln.md>).
+pub const VULNS: &str = "https://in-toto.io/attestation/vulns/v0.1";
+/// in-toto test result (<https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md>).
+pub const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
+pub const SECRET_SCAN: &str = "https://proofmark.dev/secret-scan/v0.1";
+pub const DEPENDENCY_REVIEW: &str = "https://proofmark.dev/dependency-review/v0.1";
+pub const LICENCES: &str = "https://proofmark.dev/licences/v0.1";
+pub const DYNAMIC_TEST: &str = "https://proofmark.dev/dynamic-test/v0.1";
+pub const RUNTIME: &str = "https://proofmark.dev/runtime-composition/v0.1";
+pub const CHAOS: &str = "https://proofmark.dev/chaos-experiment/v0.1";
+pub const CANARY: &str = "https://proofmark.dev/canary/v0.1";
+pub const ATTEMPT: &str = "https://proofmark.dev/release-attempt/v0.1";
+pub const APPROVAL: &str = "https://proofmark.dev/approval/v0.1";
+pub const WAIVER: &str = "https://proofmark.dev/waiver/v0.1";
+
+/// What the role `step` signs.
+pub const STEP: [&str; 12] = [
+    ATTEMPT, SECRET_SCAN, DEPENDENCY_REVIEW, TEST_RESULT, PROVENANCE, SBOM, VULNS, LICENCES, DYNAMIC_TEST, RUNTIME,
+    CHAOS, CANARY,
+];
+
+/// Predicate of [`SECRET_SCAN`], [`DEPENDENCY_REVIEW`], [`LICENCES`], [`DYNAMIC_TEST`] and [`RUNTIME`]:
+/// what a check of ours saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Observed {
+    /// What looked, and its version: `proofmark/0.1.0`.
+    pub tool: String,
+    pub observation: Observation,
+    /// Further facts by name: counts, limits, digests.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, Value>,
+}
+
+/// Predicate of [`ATTEMPT`]: what a release attempt is. Its canonical digest identifies the attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Attempt {
+    /// Name and version from the configuration.
+    pub name: String,
+    pub version: String,
+    /// Git commit, when the tree is in a repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Our own SHA-256 digest of the tree, dirty files included.
+    pub tree: Digest,
+    pub configuration: Digest,
+    /// Digest of the trust root's floor.
+    pub policy: Digest,
+    pub trust_root: Digest,
+    /// Attempt that was last promoted before this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Digest>,
+    /// 1 for the first attempt on this store, then one more each.
+    pub number: u64,
+    /// The controls in force, floor and configuration together: what the next attempt is held against.
+    pub controls: Vec<ControlSpec>,
+    /// Checks that the plan expects, as (stage, check): the denominator of attestation coverage.
+    pub expected: Vec<(Stage, String)>,
+}
+
+impl Attempt {
+    /// The identity of this attempt.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&crate::to_canonical(self))
+    }
+}
+
+/// Predicate of [`TEST_RESULT`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TestResult {
+    /// `PASSED`, `WARNED` or `FAILED`.
+    pub result: String,
+    /// ResourceDescriptors of what configured the tests.
+    pub configuration: Vec<Value>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_tests: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warned_tests: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_tests: Vec<String>,
+}
+
+/// Predicate of [`VULNS`], with what a gate needs beside the standard's fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Vulns {
+    pub scanner: Scanner,
+    pub metadata: ScanMetadata,
+    /// Ours: the same matches as findings, with what could not be judged.
+    pub observation: Observation,
+}
+
+/// The scanner of [`Vulns`] and what it saw.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scanner {
+    pub uri: String,
+    pub version: String,
+    pub db: ScannerDatabase,
+    /// `{id, severity: [{method, score}], annotations}` as the standard has it.
+    pub result: Vec<Value>,
+}
+
+/// The advisory database of a [`Scanner`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScannerDatabase {
+    pub uri: String,
+    /// SHA-256 over the database's content.
+    pub version: String,
+    /// When its newest record was changed.
+    pub last_update: Timestamp,
+    /// Ours: how old it may be; `None` when the project pins it for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_days_max: Option<u64>,
+    /// Ours: number of advisories.
+    pub advisories: u64,
+}
+
+/// When a scan ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScanMetadata {
+    pub scan_started_on: Timestamp,
+    pub scan_finished_on: Timestamp,
+}
+
+/// Predicate of [`CHAOS`]: one run of one experiment, as measured. Durations are microseconds of boot time
+/// from the end of injection unless said otherwise; `None` where a thing never happened within the window.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChaosExperiment {
+    /// File of the experiment, relative to the tree.
+    pub experiment: String,
+    pub title: String,
+    /// SHA-256 of the experiment file.
+    pub digest: Digest,
+    /// Catalogue id of each fault, in order of injection, and its parameters.
+    pub faults: Vec<FaultRun>,
+    pub steady_before: bool,
+    pub steady_after: bool,
+    /// Detectors that were armed; one that failed its self-test makes the run unknown.
+    pub detectors: Vec<DetectorRun>,
+    /// From the start of injection.
+    pub detected_us: Option<u64>,
+    pub contained_us: Option<u64>,
+    pub recovered_us: Option<u64>,
+    /// How long was watched.
+    pub window_us: u64,
+    /// Requests while the fault was in force: sent, refused as they should be, wrongly served, failed.
+    pub workload: BTreeMap<String, u64>,
+    /// True when the system restored steady state itself; our own undo never counts.
+    pub recovered_by_itself: bool,
+    /// Why the run could not be judged, if so: never a pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+    /// What went wrong, in words for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// A fault as it was injected and undone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FaultRun {
+    pub fault: String,
+    pub parameters: BTreeMap<String, Value>,
+    /// `process-bounded`, `journaled`, `irreversible`…
+    pub undo_class: String,
+    /// Its probe said that it really bit.
+    pub bit: bool,
+    /// Undone, or its way forward taken, and read back.
+    pub undone: bool,
+    /// From the decision to undo until read back.
+    pub undo_us: u64,
+}
+
+/// A detector that was armed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DetectorRun {
+    pub id: String,
+    /// `sigma` or `probe`.
+    pub kind: String,
+    pub self_test: bool,
+    /// True when it fired before anything was injected: it then proves nothing.
+    pub false_alarm: bool,
+    pub detected_us: Option<u64>,
+}
+
+/// Predicate of [`CANARY`]: old and new side by side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CanaryRun {
+    pub old: Option<Digest>,
+    /// Where the old one comes from: `promoted` (log index) or `baseline`.
+    pub old_source: String,
+    pub new: Digest,
+    /// `promote`, `halt` or `undecided`.
+    pub decision: String,
+    /// Why, in words for people.
+    pub reason: String,
+    pub arms: BTreeMap<String, Arm>,
+    /// Evidence (e-value) that the new one is worse than allowed, by measure.
+    pub worse: BTreeMap<String, f64>,
+    /// Evidence (e-value) that the new one is not worse than the margin, by measure.
+    pub not_worse: BTreeMap<String, f64>,
+    /// Each e-value decides at `1 / alpha`.
+    pub alpha: f64,
+    /// Weight of the new one at the end, per cent, as read back from the router.
+    pub final_weight: u32,
+}
+
+/// Counts of one arm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Arm {
+    pub requests: u64,
+    pub errors: u64,
+    /// Requests over the latency limit.
+    pub slow: u64,
+    pub p50_us: u64,
+    pub p99_us: u64,
+}
+
+/// Predicate of [`VSA`]: what a gate decided, with our verdict beside the standard's fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VerificationSummary {
+    pub verifier: Value,
+    pub time_verified: Timestamp,
+    pub resource_uri: String,
+    pub policy: Value,
+    /// `{uri, digest}` of each statement that was read.
+    pub input_attestations: Vec<Value>,
+    /// `PASSED` or `FAILED`; indeterminate is `FAILED`.
+    pub verification_result: String,
+    pub verified_levels: Vec<String>,
+    pub slsa_version: String,
+    /// Ours.
+    pub verdict: Verdict,
+}
+
+/// Predicate of [`APPROVAL`]: a person lets something pass that no rule may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Approval {
+    /// `first-release`, `loosened-controls` or `rerun`.
+    pub what: String,
+    /// The digest that is approved: tree digest, or configuration digest for `loosened-controls`.
+    pub subject: Digest,
+    pub reason: String,
+    pub expires: Timestamp,
+}
+
+/// Predicate of [`WAIVER`]: a person accepts one finding, until a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Waiver {
+    pub finding: FindingId,
+    pub rule: String,
+    pub reason: String,
+    pub expires: Timestamp,
+}

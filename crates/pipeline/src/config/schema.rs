@@ -1,0 +1,258 @@
+//! What `proofmark.toml` may say: one table drives validation, the JSON Schema and the manual.
+//!
+//! A key that isn't here is an error with a suggestion. Paths are relative to the folder of `proofmark.toml`.
+
+/// A table: its keys, in the order the manual has them.
+#[derive(Debug)]
+pub struct Table {
+    pub doc: &'static str,
+    pub keys: &'static [Key],
+}
+
+/// One key of a table.
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub required: bool,
+    /// Meaning, unit, default and what breaks.
+    pub doc: &'static str,
+}
+
+/// What a key's value is.
+#[derive(Debug)]
+pub enum Kind {
+    Text,
+    /// A whole number within bounds, both included.
+    Integer(i64, i64),
+    /// A number within bounds, both included.
+    Number(f64, f64),
+    Boolean,
+    TextList,
+    IntegerList(i64, i64),
+    Table(&'static Table),
+    /// Tables by a name of the user's choice: `[environment.local.services.NAME]`.
+    Named(&'static Table),
+    /// `[[commit.step]]`.
+    Tables(&'static Table),
+    /// `[[control]]`: besides its keys, parameters of the control that `id` names.
+    Controls(&'static Table),
+}
+
+const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, required: false, doc }
+}
+
+const fn must(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key { name, kind, required: true, doc }
+}
+
+pub static ROOT: Table = Table {
+    doc: "One release: what it is made of, how it is started, and what it has to withstand.",
+    keys: &[
+        must("release", Kind::Table(&RELEASE), "What is released."),
+        key("commit", Kind::Table(&COMMIT), "Stage commit: is what we wrote safe?"),
+        key("dependencies", Kind::Table(&DEPENDENCIES), "Which packages may be pulled in."),
+        key("licences", Kind::Table(&LICENCES), "Which licences may be shipped."),
+        key("advisories", Kind::Table(&ADVISORIES), "The vulnerability database. Without it the build stage is indeterminate."),
+        key("build", Kind::Table(&BUILD), "Stage build: what is made, and how."),
+        key("environment", Kind::Table(&ENVIRONMENT), "Where it runs for the later stages."),
+        key("broker", Kind::Table(&BROKER), "Who gets which short-lived credentials."),
+        key("integration", Kind::Table(&INTEGRATION), "Stage integration: does it stand up to hostile input?"),
+        key("staging", Kind::Table(&STAGING), "Stage staging: is an attack noticed, contained and recovered from?"),
+        key("production", Kind::Table(&PRODUCTION), "Stage production: does the new version behave?"),
+        key("control", Kind::Controls(&CONTROL), "Controls that are added to the floor, or tighten it."),
+    ],
+};
+
+static RELEASE: Table = Table {
+    doc: "What is released.",
+    keys: &[
+        must("name", Kind::Text, "Name of the release."),
+        must("version", Kind::Text, "Its version."),
+    ],
+};
+
+static COMMIT: Table = Table {
+    doc: "Stage commit.",
+    keys: &[
+        key("history", Kind::Boolean, "Scan the git history of this path for secrets too. Default true; false leaves a gap that blocks."),
+        key("step", Kind::Tables(&STEP), "The team's own linters and tests."),
+    ],
+};
+
+static STEP: Table = Table {
+    doc: "A linter or test of the team.",
+    keys: &[
+        must("name", Kind::Text, "Names the step in evidence: `step:NAME`."),
+        must("run", Kind::TextList, "Program and arguments; no shell."),
+        must("report", Kind::Text, "The report it writes: `.sarif` (SARIF 2.1.0) or `.xml` (JUnit). A step without a report is no evidence."),
+        key("timeout_seconds", Kind::Integer(1, 7200), "Killed with all its children after this long. Default 900."),
+    ],
+};
+
+static DEPENDENCIES: Table = Table {
+    doc: "Dependency policy, held against manifests that changed.",
+    keys: &[
+        key("deny", Kind::TextList, "Package URLs that may not be pulled in; without version: every version. Default none."),
+        key("sources", Kind::TextList, "Registries packages may come from: `crates.io`, `npm`, `Go`. Default all of these."),
+    ],
+};
+
+static LICENCES: Table = Table {
+    doc: "Licence policy.",
+    keys: &[must("allow", Kind::TextList, "SPDX ids that may be shipped; an expression passes when these can meet it.")],
+};
+
+static ADVISORIES: Table = Table {
+    doc: "Advisory database in OSV format, one JSON file a record.",
+    keys: &[
+        must("path", Kind::Text, "Folder of the records."),
+        must("digest", Kind::Text, "`sha256:` and the digest that `proofmark db digest FOLDER` prints: another content is refused."),
+        key("age_days_max", Kind::Integer(0, 36_525), "How old the newest record may be, in days; the verdict shows it. Default 7."),
+    ],
+};
+
+static BUILD: Table = Table {
+    doc: "Stage build.",
+    keys: &[must("artifact", Kind::Tables(&ARTIFACT), "What is made.")],
+};
+
+static ARTIFACT: Table = Table {
+    doc: "One artifact and the command that makes it.",
+    keys: &[
+        must("name", Kind::Text, "Names it in evidence and in `{artifact.NAME}`."),
+        must("run", Kind::TextList, "Program and arguments; no shell. It runs isolated and observed."),
+        must("path", Kind::Text, "The file it makes."),
+        key("timeout_seconds", Kind::Integer(1, 7200), "Killed with all its children after this long. Default 1800."),
+    ],
+};
+
+static ENVIRONMENT: Table = Table {
+    doc: "Environments.",
+    keys: &[must("local", Kind::Table(&LOCAL), "Local processes on loopback.")],
+};
+
+static LOCAL: Table = Table {
+    doc: "Local processes on loopback; they die with the release.",
+    keys: &[must("services", Kind::Named(&SERVICE), "Services by name.")],
+};
+
+static SERVICE: Table = Table {
+    doc: "A service. Its standard output is its log: one JSON object a line.",
+    keys: &[
+        must("command", Kind::TextList, "Program and arguments. Filled in: `{artifact.NAME}`, `{port.NAME}`, `{link.NAME}`, `{broker}`, `{identity.ROLE}` (a file path), `{tree}`."),
+        must("ready", Kind::Text, "Path that answers 200 when the service is ready."),
+        key("after", Kind::TextList, "Services that must be ready before it is started. Default none."),
+        key("links", Kind::TextList, "Services it calls: each through our fault proxy at `{link.NAME}`. Default none."),
+    ],
+};
+
+static BROKER: Table = Table {
+    doc: "The credential broker on loopback (a subset of Vault's API).",
+    keys: &[must("roles", Kind::Named(&ROLE), "Roles by name; one named like a service is that service's identity.")],
+};
+
+static ROLE: Table = Table {
+    doc: "What an identity may do.",
+    keys: &[
+        key("policies", Kind::TextList, "Policies it may lease tokens for. Default none."),
+        key("ttl_seconds", Kind::Integer(1, 3600), "Longest life of such a token. Default 300."),
+        key("lookup", Kind::Boolean, "May ask whether a token presented to it is alive. Default false."),
+    ],
+};
+
+static INTEGRATION: Table = Table {
+    doc: "Stage integration.",
+    keys: &[
+        must("service", Kind::Text, "Service that is driven."),
+        must("openapi", Kind::Text, "Its OpenAPI 3 document (JSON)."),
+        key("identities", Kind::TextList, "Broker roles it is driven as, besides anonymous. Default none."),
+        key("requests_max", Kind::Integer(1, 1_000_000), "Bound on requests. Default 2000."),
+    ],
+};
+
+static STAGING: Table = Table {
+    doc: "Stage staging.",
+    keys: &[must("experiments", Kind::TextList, "Experiment files, run in this order.")],
+};
+
+static PRODUCTION: Table = Table {
+    doc: "Stage production: old and new side by side.",
+    keys: &[
+        must("service", Kind::Text, "Service that is rolled out."),
+        must("request", Kind::Tables(&REQUEST), "Traffic, in turn."),
+        key("weights", Kind::IntegerList(1, 99), "Shares of traffic for the new version, in per cent, in turn. Default [10, 50]."),
+        key("error_margin", Kind::Number(0.0001, 0.5), "How much larger the new version's share of errors may be. Default 0.01."),
+        key("slow_ms", Kind::Integer(1, 600_000), "A request over this many milliseconds counts as slow. Default 250."),
+        key("slow_margin", Kind::Number(0.0001, 0.5), "How much larger the new version's share of slow requests may be. Default 0.05."),
+        key("requests_max", Kind::Integer(100, 10_000_000), "Bound on requests; undecided by then is indeterminate. Default 10000."),
+        key("baseline", Kind::Table(&BASELINE), "Where the old version comes from while none was promoted."),
+    ],
+};
+
+static REQUEST: Table = Table {
+    doc: "A request of the traffic.",
+    keys: &[
+        must("method", Kind::Text, "HTTP method."),
+        must("path", Kind::Text, "Path, with query."),
+        key("identity", Kind::Text, "Broker role whose token it carries. Default none."),
+        key("body", Kind::Text, "JSON body. Default none."),
+    ],
+};
+
+static BASELINE: Table = Table {
+    doc: "An older source of the rolled out service, built with provenance like any artifact.",
+    keys: &[
+        must("version", Kind::Text, "Its version."),
+        must("run", Kind::TextList, "Program and arguments; no shell."),
+        must("path", Kind::Text, "The file it makes."),
+        key("timeout_seconds", Kind::Integer(1, 7200), "Killed with all its children after this long. Default 1800."),
+    ],
+};
+
+static CONTROL: Table = Table {
+    doc: "A control; its parameters stand beside `id` and `stage`. `proofmark explain control/ID` lists them.",
+    keys: &[
+        must("id", Kind::Text, "Catalogue id."),
+        must("stage", Kind::Text, "Stage whose gate asks it."),
+    ],
+};
+
+/// JSON Schema (draft 2020-12) of `proofmark.toml`, for editors.
+pub fn json_schema() -> serde_json::Value {
+    let mut schema = table_schema(&ROOT, true);
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    schema["$id"] = "https://proofmark.dev/schema/proofmark.toml.json".into();
+    schema["title"] = "proofmark.toml".into();
+    schema
+}
+
+fn table_schema(table: &Table, closed: bool) -> serde_json::Value {
+    let properties: serde_json::Map<_, _> =
+        table.keys.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
+    let required: Vec<_> = table.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    serde_json::json!({
+        "type": "object", "description": table.doc, "properties": properties, "required": required,
+        "additionalProperties": !closed,
+    })
+}
+
+fn key_schema(key: &Key) -> serde_json::Value {
+    let mut schema = match &key.kind {
+        Kind::Text => serde_json::json!({"type": "string"}),
+        Kind::Integer(low, high) => serde_json::json!({"type": "integer", "minimum": low, "maximum": high}),
+        Kind::Number(low, high) => serde_json::json!({"type": "number", "minimum": low, "maximum": high}),
+        Kind::Boolean => serde_json::json!({"type": "boolean"}),
+        Kind::TextList => serde_json::json!({"type": "array", "items": {"type": "string"}}),
+        Kind::IntegerList(low, high) => {
+            serde_json::json!({"type": "array", "items": {"type": "integer", "minimum": low, "maximum": high}})
+        }
+        Kind::Table(table) => table_schema(table, true),
+        Kind::Named(table) => serde_json::json!({"type": "object", "additionalProperties": table_schema(table, true)}),
+        Kind::Tables(table) => serde_json::json!({"type": "array", "items": table_schema(table, true)}),
+        Kind::Controls(table) => serde_json::json!({"type": "array", "items": table_schema(table, false)}),
+    };
+    schema["description"] = key.doc.into();
+    schema
+}

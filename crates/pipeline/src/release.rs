@@ -1,0 +1,339 @@
+//! `release`: takes one attempt through its stages, each decided by the gate before the next begins.
+//!
+//! This process is the supervisor: it holds keys, log and broker. A release that was killed goes on with the same
+//! attempt where its last logged verdict left it; what was injected then is undone before anything else.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use chaos::UndoJournal;
+use evidence::predicates::{self, Attempt, VerificationSummary};
+use evidence::{Digest, Outcome, Stage, Verdict};
+use host::process::Cancel;
+use serde_json::json;
+
+use crate::config::{self, Loaded};
+use crate::evidence_log::EvidenceLog;
+use crate::home::Home;
+use crate::progress::Progress;
+use crate::report::{Report, StageLine};
+use crate::run::{Clock, Random, Run};
+use crate::store::{self, Store};
+use crate::{Error, bundle, gate, metrics, stages};
+
+/// What a release is told from outside.
+pub struct Options {
+    /// Folder of `proofmark.toml`.
+    pub tree: PathBuf,
+    /// The last stage to take it to.
+    pub upto: Stage,
+    /// `$PROOFMARK_HOME`.
+    pub home: PathBuf,
+    pub clock: Clock,
+    pub random: Random,
+    pub progress: Arc<dyn Progress>,
+    pub cancel: Cancel,
+    /// This program, to be started again as worker and warden.
+    pub program: PathBuf,
+}
+
+/// Runs a release to its verdict. The answer is the report and the path of the bundle.
+pub fn release(options: Options) -> Result<(Report, PathBuf), Error> {
+    let upto = options.upto;
+    let mut run = begin(options)?;
+    let outcome = stages_of(&mut run, upto);
+    let stopped = run.environment.take();
+    if let Some(environment) = stopped {
+        environment.stop(&run.runtime);
+    }
+    let finished = outcome.and_then(|(lines, verdicts)| conclude(&run, upto, lines, verdicts));
+    run.clear_scratch()?;
+    finished
+}
+
+/// Reads the configuration of a tree.
+pub fn load_config(tree: &Path) -> Result<(PathBuf, Loaded), Error> {
+    let root = std::fs::canonicalize(tree).map_err(|error| Error::io("open", tree, &error))?;
+    let path = root.join(config::FILE);
+    let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::usage(
+            format!("there is no `{}` in `{}`", config::FILE, tree.display()),
+            format!("proofmark init {}", tree.display()),
+        ),
+        _ => Error::io("read", &path, &error),
+    })?;
+    let shown = tree.join(config::FILE).display().to_string();
+    let loaded = config::parse(shown.trim_start_matches("./"), &text).map_err(Error::Input)?;
+    Ok((root, loaded))
+}
+
+pub(crate) fn begin(options: Options) -> Result<Run, Error> {
+    let (root, loaded) = load_config(&options.tree)?;
+    let home = Home::at(options.home.clone(), Some(&root))?;
+    let mut random = || (options.random)();
+    let (trust_root, made) = home.ensure(&mut random)?;
+    if made {
+        options.progress.note(&format!("made keys and a self-signed trust root in {}", home.path.display()));
+    }
+    let controls = policy::effective(&trust_root.floor, &loaded.controls).map_err(Error::Input)?;
+    let store = Store::open(&root, &mut random)?;
+    let now = (options.clock)();
+    let journal = recover(&store, &options)?;
+    let log = EvidenceLog::open(&store, &home, trust_root, now)?;
+    for note in &log.recovered {
+        options.progress.note(note);
+    }
+    journal.register_scratch(&store.scratch_path()).map_err(|error| Error::failed("open the undo journal", error))?;
+    let scratch = store.scratch()?;
+    options.progress.doing(Stage::Commit, "reading the tree", 0, 0);
+    let tree = source::walk(&root, &source::WalkOptions::default()).map_err(|e| Error::failed("read the tree", e))?;
+    let tree_digest = source::tree_digest(&tree).map_err(|error| Error::failed("read the tree", error))?;
+    let wanted = Attempt {
+        name: loaded.config.release.name.clone(),
+        version: loaded.config.release.version.clone(),
+        commit: source::head(&root).map(|head| head.commit),
+        tree: tree_digest,
+        configuration: loaded.digest,
+        policy: gate::policy_digest(&log.root),
+        trust_root: log.root.digest(),
+        previous: last_promoted(&log),
+        number: 1 + attempts(&log).count() as u64,
+        controls,
+        expected: stages::expected(&loaded.config),
+    };
+    let unfinished = unfinished(&log, &store, &wanted);
+    let resumed = unfinished.is_some();
+    let attempt = unfinished.unwrap_or(wanted);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("start the runtime", error))?;
+    let mut run = Run {
+        tree_digest,
+        tree,
+        attempt_digest: attempt.digest(),
+        attempt,
+        root,
+        loaded,
+        log,
+        store,
+        home: home.path,
+        program: options.program,
+        clock: options.clock,
+        random: options.random,
+        progress: options.progress,
+        cancel: options.cancel,
+        scratch,
+        journal,
+        runtime,
+        environment: None,
+    };
+    announce(&mut run, resumed)?;
+    Ok(run)
+}
+
+/// Undoes what a killed release left, before anything else.
+fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> {
+    let failed = |error: &dyn std::fmt::Display| Error::failed("undo what an earlier release left", error);
+    // What the warden of a killed release still removes must not be ours.
+    chaos::process::wait_for_last_warden(&store.path.join("undo")).map_err(|error| failed(&error))?;
+    let journal = UndoJournal::open(store.part("undo")?).map_err(|error| failed(&error))?;
+    let recovered = journal.recover(&mut AtStart).map_err(|error| failed(&error))?;
+    for entry in &recovered.undone {
+        options.progress.note(&format!("undone from an earlier release: `{}` ({})", entry.fault, entry.undo));
+    }
+    if let Some(problem) = recovered.failed.first() {
+        return Err(Error::usage(problem.clone(), "undo it by hand, then start again"));
+    }
+    journal.compact().map_err(|error| failed(&error))?;
+    store.clear_scratch()?;
+    let random = Arc::clone(&options.random);
+    let now = (options.clock)();
+    let (_, closed) = credentials::Broker::open(store.part("leases")?, Vec::new(), now, Box::new(move || random()))
+        .map_err(|error| failed(&error))?;
+    if !closed.closed.is_empty() {
+        options.progress.note(&format!("closed {} leases of a release that was killed", closed.closed.len()));
+    }
+    Ok(Arc::new(journal))
+}
+
+/// Undoes at the next start what nothing has undone before. Links' faults lived in a worker that died with its
+/// release; a revoked lease can't come back, and its holder, who leases again, is gone with it.
+struct AtStart;
+
+impl chaos::Recovery for AtStart {
+    fn undo(&mut self, _: &chaos::JournalEntry) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn remove_scratch(&mut self, path: &Path) -> Result<(), String> {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn attempts(log: &EvidenceLog) -> impl DoubleEndedIterator<Item = Attempt> {
+    log.statements().filter_map(|(_, statement)| statement.predicate_as(predicates::ATTEMPT))
+}
+
+/// The attempt of the last verdict that let a release into production for good.
+fn last_promoted(log: &EvidenceLog) -> Option<Digest> {
+    log.statements().rev().find_map(|(_, statement)| {
+        let context = statement.context()?;
+        let summary: VerificationSummary = statement.predicate_as(predicates::VSA)?;
+        let promoted = context.stage == Stage::Production && summary.verdict.outcome == Outcome::Pass;
+        promoted.then_some(context.attempt)
+    })
+}
+
+/// The last attempt, when it is of exactly these inputs and was never brought to its end.
+fn unfinished(log: &EvidenceLog, store: &Store, wanted: &Attempt) -> Option<Attempt> {
+    let last = attempts(log).next_back()?;
+    let same = Attempt { previous: last.previous, number: last.number, ..wanted.clone() };
+    (same == last && !bundle::concluded(&store.path, &last.digest())).then_some(last)
+}
+
+fn announce(run: &mut Run, resumed: bool) -> Result<(), Error> {
+    let digest = run.attempt_digest.hex();
+    let trust = if run.log.root.self_signed { "self-signed (this machine)" } else { "given" };
+    run.progress.header(&format!(
+        "{} {} · attempt {}…{} · trust root: {trust}",
+        run.attempt.name,
+        run.attempt.version,
+        &digest[..4],
+        &digest[60..]
+    ));
+    if resumed {
+        run.progress.note("resuming the attempt that was interrupted");
+        return Ok(());
+    }
+    let attempt = run.attempt.clone();
+    let subject = vec![run.tree_subject()];
+    run.record(Stage::Commit, "attempt", predicates::ATTEMPT, subject, &attempt, &json!({"check": "attempt"}))?;
+    Ok(())
+}
+
+type Decided = (Vec<StageLine>, Vec<(Verdict, u64)>);
+
+fn stages_of(run: &mut Run, upto: Stage) -> Result<Decided, Error> {
+    let mut lines = Vec::new();
+    let mut verdicts = Vec::new();
+    for stage in Stage::ALL.into_iter().filter(|stage| *stage <= upto) {
+        let begun = run.now().boottime;
+        let earlier = decided_before(run, stage);
+        let resumed = earlier.is_some();
+        let (verdict, index) = match earlier {
+            Some(decided) => decided,
+            None => {
+                stages::run(stage, run)?;
+                gate::decide(run, stage)?
+            }
+        };
+        let line = StageLine {
+            stage,
+            outcome: verdict.outcome,
+            seconds: run.now().boottime.saturating_sub(begun).as_secs_f64(),
+            notes: verdict.notes.clone(),
+            resumed,
+        };
+        run.progress.decided(&line);
+        lines.push(line);
+        let passed = verdict.outcome == Outcome::Pass;
+        verdicts.push((verdict, index));
+        if !passed {
+            break;
+        }
+    }
+    Ok((lines, verdicts))
+}
+
+/// The verdict this attempt already has for a stage.
+fn decided_before(run: &Run, stage: Stage) -> Option<(Verdict, u64)> {
+    run.log.statements().rev().find_map(|(index, statement)| {
+        let context = statement.context()?;
+        let own = context.attempt == run.attempt_digest && context.stage == stage;
+        let summary: VerificationSummary = statement.predicate_as(predicates::VSA).filter(|_| own)?;
+        Some((summary.verdict, index))
+    })
+}
+
+fn conclude(run: &Run, upto: Stage, lines: Vec<StageLine>, verdicts: Vec<(Verdict, u64)>) -> Result<(Report, PathBuf), Error> {
+    let statements = run.log.logged(run.now())?;
+    let own = statements.iter().filter(|s| s.context().is_some_and(|c| c.attempt == run.attempt_digest)).count();
+    let report = Report {
+        name: run.attempt.name.clone(),
+        version: run.attempt.version.clone(),
+        attempt: run.attempt_digest,
+        self_signed: run.log.root.self_signed,
+        outcome: Outcome::all(verdicts.iter().map(|(verdict, _)| verdict.outcome)),
+        metrics: metrics::fold(&run.attempt, &statements),
+        lines,
+        verdicts,
+        statements: own as u64,
+        log_size: run.log.size(),
+        upto,
+    };
+    let path = bundle::write(run, &report)?;
+    Ok((report, path))
+}
+
+/// What a release would do, without doing any of it.
+pub fn plan(tree: &Path, upto: Stage) -> Result<Vec<(Stage, Vec<String>)>, Error> {
+    let (root, loaded) = load_config(tree)?;
+    let mut plan = Vec::new();
+    for stage in Stage::ALL.into_iter().filter(|stage| *stage <= upto) {
+        plan.push((stage, planned(stage, &root, &loaded)?));
+    }
+    if store::Store::exists(&root) {
+        plan[0].1.push("the store exists: an interrupted attempt of the same tree would be resumed".to_owned());
+    }
+    Ok(plan)
+}
+
+fn planned(stage: Stage, root: &Path, loaded: &Loaded) -> Result<Vec<String>, Error> {
+    let config = &loaded.config;
+    let mut actions = Vec::new();
+    match stage {
+        Stage::Commit => {
+            actions.push("scan tree and history for secrets".to_owned());
+            actions.extend(config.commit.step.iter().map(|step| format!("run `{}`, read {}", step.run.join(" "), step.report)));
+            actions.push("hold changed manifests against the dependency policy".to_owned());
+        }
+        Stage::Build => {
+            let artifacts = config.build.iter().flat_map(|build| &build.artifact);
+            actions.extend(artifacts.map(|artifact| format!("run `{}`, keep {}", artifact.run.join(" "), artifact.path)));
+            actions.push("write the SBOM, match vulnerabilities, judge licences".to_owned());
+        }
+        Stage::Integration => {
+            let services = config.environment.iter().flat_map(|environment| environment.local.services.keys());
+            actions.extend(services.map(|name| format!("start service `{name}` on loopback; undo: it dies with the release")));
+            let driven = config.integration.iter();
+            actions.extend(driven.map(|i| format!("drive `{}` from {} ({} requests at most)", i.service, i.openapi, i.requests_max.unwrap_or(2_000))));
+        }
+        Stage::Staging => {
+            for path in config.staging.iter().flat_map(|staging| &staging.experiments) {
+                let file = root.join(path);
+                let text = std::fs::read_to_string(&file).map_err(|error| Error::io("read", &file, &error))?;
+                let experiment = chaos::Experiment::parse(path, &text).map_err(Error::Input)?;
+                for action in experiment.plan() {
+                    actions.push(format!(
+                        "{path}: {}; undo ({}): {}; at most {} s",
+                        action.action, action.undo_class, action.undo, action.deadline_s
+                    ));
+                }
+            }
+        }
+        Stage::Production => {
+            if let Some(production) = &config.production {
+                actions.push(format!(
+                    "run old and new `{}` side by side at {:?} per cent; undo: weight 0, read back; {} requests at most",
+                    production.service, production.weights, production.requests_max
+                ));
+            }
+        }
+    }
+    Ok(actions)
+}

@@ -1,0 +1,148 @@
+//! What a release came to, in words: stage lines, the table of metrics, the Markdown summary of a pull request.
+//!
+//! The same words stand on the screen, in the summary and in the log.
+
+use evidence::{Digest, Outcome, Reason, Stage, Verdict};
+
+use crate::metrics::{Metrics, share_text};
+
+/// One stage's line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageLine {
+    pub stage: Stage,
+    pub outcome: Outcome,
+    pub seconds: f64,
+    pub notes: Vec<String>,
+    /// Decided in an earlier run of this attempt.
+    pub resumed: bool,
+}
+
+impl StageLine {
+    /// `BLOCK` is what a person reads; `undetermined` blocks too.
+    pub fn word(outcome: Outcome) -> &'static str {
+        match outcome {
+            Outcome::Pass => "pass",
+            Outcome::Fail => "BLOCK",
+            Outcome::Indeterminate => "UNPROVEN",
+        }
+    }
+}
+
+/// How a release ended.
+#[derive(Debug)]
+pub struct Report {
+    pub name: String,
+    pub version: String,
+    pub attempt: Digest,
+    pub self_signed: bool,
+    pub lines: Vec<StageLine>,
+    pub verdicts: Vec<(Verdict, u64)>,
+    pub metrics: Metrics,
+    pub outcome: Outcome,
+    /// Statements of this attempt and size of the log.
+    pub statements: u64,
+    pub log_size: u64,
+    /// The last stage that was asked for.
+    pub upto: Stage,
+}
+
+impl Report {
+    pub fn reasons(&self) -> impl Iterator<Item = &Reason> {
+        self.verdicts.iter().flat_map(|(verdict, _)| &verdict.reasons)
+    }
+
+    /// Exit code of the design: 1 blocked, 3 indeterminate, 0 pass.
+    pub fn exit_code(&self) -> u8 {
+        exit_code(self.outcome)
+    }
+
+    /// The metrics, one line of five.
+    pub fn metrics_lines(&self) -> Vec<String> {
+        let coverage = self.metrics.coverage;
+        vec![
+            format!("mttd {}", self.metrics.mttd.text()),
+            format!("mttr {}", self.metrics.mttr.text()),
+            format!("attestation coverage {}/{}", coverage.present, coverage.expected),
+            format!("secrets exposed {}", self.metrics.exposure.text()),
+            format!(
+                "false positives {}, false negatives {}",
+                share_text(self.metrics.false_positives),
+                share_text(self.metrics.false_negatives)
+            ),
+        ]
+    }
+
+    /// The last line: the answer.
+    pub fn answer(&self) -> String {
+        let controls: usize = self.verdicts.iter().map(|(verdict, _)| verdict.controls.len()).sum();
+        let log = format!("{} statements, log size {}", self.statements, self.log_size);
+        let failed = |outcome| {
+            let asked = self.verdicts.iter().flat_map(|(verdict, _)| &verdict.controls);
+            asked.filter(|(_, o)| *o == outcome).count()
+        };
+        let at = self.lines.last().map_or("commit", |line| line.stage.name());
+        let untouched = if self.lines.iter().any(|line| line.stage == Stage::Production) {
+            "the new version carries no traffic"
+        } else {
+            "production was not touched"
+        };
+        match self.outcome {
+            Outcome::Pass => {
+                let all = if self.upto == Stage::Production { String::new() } else { format!(" up to {}", self.upto) };
+                let stages = self.lines.len();
+                format!("PASS{all}: {controls} controls of {stages} stages held; {log}")
+            }
+            Outcome::Fail => {
+                let n = failed(Outcome::Fail);
+                format!("BLOCKED at {at} by {n} control{}; {untouched}; {log}", if n == 1 { "" } else { "s" })
+            }
+            Outcome::Indeterminate => {
+                let n = failed(Outcome::Indeterminate);
+                let verb = if n == 1 { "control could" } else { "controls could" };
+                format!("UNPROVEN at {at}: {n} {verb} not be decided, which blocks too; {untouched}; {log}")
+            }
+        }
+    }
+
+    /// Fits a pull request.
+    pub fn markdown(&self) -> String {
+        let mut out = format!("### Proofmark: {}\n\n", self.answer());
+        out.push_str(&format!("`{} {}` · attempt `{}`", self.name, self.version, self.attempt.short()));
+        if self.self_signed {
+            out.push_str(" · trust root: self-signed");
+        }
+        out.push_str("\n\n| stage | result | time | evidence |\n|---|---|---|---|\n");
+        for line in &self.lines {
+            let notes = line.notes.join("; ").replace('|', "\\|");
+            out.push_str(&format!("| {} | {} | {:.1} s | {notes} |\n", line.stage, StageLine::word(line.outcome), line.seconds));
+        }
+        for reason in self.reasons() {
+            out.push_str(&format!("\n**{}**: {}\n", reason.id, reason.what));
+            if !reason.r#where.is_empty() {
+                out.push_str(&format!("- where: `{}`\n", reason.r#where));
+            }
+            out.push_str(&format!("- why here: {}\n- to do: {}\n", reason.why, reason.fix));
+        }
+        out.push_str("\n| metric | |\n|---|---|\n");
+        for line in self.metrics_lines() {
+            let (name, value) = split_metric(&line);
+            out.push_str(&format!("| {name} | {value} |\n"));
+        }
+        out
+    }
+}
+
+fn split_metric(line: &str) -> (&str, &str) {
+    const NAMES: [&str; 5] = ["mttd", "mttr", "attestation coverage", "secrets exposed", "false positives"];
+    let name = NAMES.into_iter().find(|name| line.starts_with(name)).unwrap_or("");
+    (&line[..name.len()], line[name.len()..].trim())
+}
+
+/// 0 pass, 1 blocked, 3 indeterminate.
+pub fn exit_code(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Pass => 0,
+        Outcome::Fail => 1,
+        Outcome::Indeterminate => 3,
+    }
+}

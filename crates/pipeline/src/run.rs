@@ -1,0 +1,149 @@
+//! A release attempt on its way: what every stage is handed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use evidence::predicates::{self, Attempt};
+use evidence::{Context, Digest, Now, Stage, Statement, Subject};
+use host::process::Cancel;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::Error;
+use crate::config::Loaded;
+use crate::environment::Environment;
+use crate::evidence_log::EvidenceLog;
+use crate::progress::Progress;
+use crate::store::Store;
+
+/// Reads the clocks; `--as-of` states the wall clock.
+pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
+/// 32 fresh random bytes.
+pub type Random = Arc<dyn Fn() -> [u8; 32] + Send + Sync>;
+
+/// What every stage is handed.
+pub struct Run {
+    pub tree: source::Tree,
+    pub tree_digest: Digest,
+    pub root: PathBuf,
+    pub loaded: Loaded,
+    pub attempt: Attempt,
+    pub attempt_digest: Digest,
+    pub log: EvidenceLog,
+    pub store: Store,
+    /// Folder of keys, hidden from every step.
+    pub home: PathBuf,
+    /// Where this program can be started again as worker and warden.
+    pub program: PathBuf,
+    pub clock: Clock,
+    pub random: Random,
+    pub progress: Arc<dyn Progress>,
+    pub cancel: Cancel,
+    pub scratch: PathBuf,
+    pub journal: Arc<chaos::UndoJournal>,
+    pub runtime: tokio::runtime::Runtime,
+    /// Started by the first stage that needs it.
+    pub environment: Option<Environment>,
+}
+
+/// An artifact of this attempt, as its provenance names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    pub name: String,
+    pub digest: Digest,
+}
+
+impl Run {
+    pub fn now(&self) -> Now {
+        (self.clock)()
+    }
+
+    /// Signs and logs what a check saw. `examined` names what was looked at beside the tree.
+    pub fn record<P: Serialize>(
+        &mut self,
+        stage: Stage,
+        check: &str,
+        predicate_type: &str,
+        examined: Vec<Subject>,
+        predicate: &P,
+        config: &Value,
+    ) -> Result<u64, Error> {
+        let now = self.now();
+        let context = Context {
+            attempt: self.attempt_digest,
+            stage,
+            check: check.to_owned(),
+            config: Digest::of(&evidence::to_canonical(config)),
+            at: now.utc,
+        };
+        let statement = Statement::new(predicate_type, examined, predicate, &context);
+        self.log.record(&statement, now)
+    }
+
+    /// The tree as a subject.
+    pub fn tree_subject(&self) -> Subject {
+        Subject::new("tree", self.tree_digest)
+    }
+
+    /// Folders that steps and services must not see.
+    pub fn hidden(&self) -> Vec<PathBuf> {
+        vec![self.home.clone(), self.store.path.clone()]
+    }
+
+    /// The artifacts of this attempt, from its logged provenance; the last statement of a name counts.
+    pub fn artifacts(&self) -> Vec<Built> {
+        let mut built: Vec<Built> = Vec::new();
+        for (_, statement) in self.log.statements() {
+            let Some(context) = statement.context() else { continue };
+            let Some(name) = context.check.strip_prefix("provenance:") else { continue };
+            if context.attempt != self.attempt_digest || statement.predicate_type != predicates::PROVENANCE {
+                continue;
+            }
+            let Some(digest) = statement.examined().next().and_then(Subject::sha256) else { continue };
+            built.retain(|other| other.name != name);
+            built.push(Built { name: name.to_owned(), digest });
+        }
+        built
+    }
+
+    /// Puts an artifact's bytes, checked against its digest, where it can be run.
+    pub fn materialise(&self, name: &str, digest: &Digest) -> Result<PathBuf, Error> {
+        let bytes = self.store.blob(digest)?.ok_or_else(|| {
+            Error::refused(
+                format!("artifact `{name}` (sha256:{digest}) is not in the store any more"),
+                "build again: start a new release after any change, or remove `.proofmark/bundles` of this attempt",
+            )
+        })?;
+        let folder = self.scratch.join("artifacts").join(digest.short());
+        let path = folder.join(name);
+        if !path.exists() {
+            std::fs::create_dir_all(&folder).map_err(|error| Error::io("create", &folder, &error))?;
+            write_executable(&path, &bytes)?;
+        }
+        Ok(path)
+    }
+
+    /// The environment, started if it isn't.
+    pub fn started(&mut self, stage: Stage) -> Result<&mut Environment, Error> {
+        if self.environment.is_none() {
+            self.progress.doing(stage, "starting the services", 0, 0);
+            let environment = Environment::start(self)?;
+            self.environment = Some(environment);
+        }
+        self.environment.as_mut().ok_or_else(|| Error::failed("start the services", "no environment"))
+    }
+
+    /// Removes the scratch folder and says so in the undo journal.
+    pub fn clear_scratch(&self) -> Result<(), Error> {
+        self.store.clear_scratch()?;
+        self.journal.scratch_removed(&self.scratch).map_err(|error| Error::failed("close the undo journal", error))
+    }
+}
+
+fn write_executable(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |error: std::io::Error| Error::io("write", path, &error);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(path).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)
+}

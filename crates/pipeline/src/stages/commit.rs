@@ -1,0 +1,129 @@
+//! # stage/commit
+//! Is what we wrote safe?
+//!
+//! ## What it does
+//! Scans the tree and the git history of its path for secrets, runs the team's linters and tests as isolated steps
+//! and reads their reports, and holds the manifests that changed since the last promoted release (or the parent
+//! commit) against the dependency policy.
+//!
+//! ## Why it matters
+//! What is cheapest to mend is what hasn't been built yet; and a secret that was committed once is out, whatever
+//! later commits do.
+//!
+//! ## Example
+//! `[[commit.step]] name = "lint", run = ["cargo", "run", "-p", "ci", "--", "lint"], report = "target/lint.sarif"`
+//!
+//! ## What to do instead
+//! Rotate an exposed secret first, then remove it; mend what a test or linter names; pin dependencies to a registry.
+//!
+//! ## References
+//! NIST SSDF PW.7, PW.8; OWASP CICD-SEC-6.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evidence::predicates::{self, Observed, TestResult};
+use evidence::{Digest, Gap, Observation, Stage};
+use serde_json::{Value, json};
+
+use crate::run::Run;
+use crate::step::{self, Step};
+use crate::{Error, inventory, reports};
+
+const STEP_SECONDS: u64 = 900;
+
+pub fn run(run: &mut Run) -> Result<(), Error> {
+    secrets(run)?;
+    dependencies(run)?;
+    for index in 0..run.loaded.config.commit.step.len() {
+        team_step(run, index)?;
+    }
+    Ok(())
+}
+
+fn secrets(run: &mut Run) -> Result<(), Error> {
+    let history = run.loaded.config.commit.history;
+    let progress = run.progress.clone();
+    let tell = move |seen: source::Progress| progress.doing(Stage::Commit, "looking for secrets", seen.done, seen.total);
+    let mut observation = crate::check::scan(&run.tree, history, Some(&tell))?;
+    if !history {
+        observation.gaps.push(Gap {
+            id: "source/history-not-scanned".to_owned(),
+            what: "git history".to_owned(),
+            reason: "`commit.history` is false".to_owned(),
+            blocks: true,
+        });
+    }
+    let config = json!({"check": "secrets", "history": history, "rules": source::rules_digest()});
+    let predicate = observed(observation, [("rules", source::rules().len().into())]);
+    let subject = vec![run.tree_subject()];
+    run.record(Stage::Commit, "secrets", predicates::SECRET_SCAN, subject, &predicate, &config)?;
+    Ok(())
+}
+
+fn dependencies(run: &mut Run) -> Result<(), Error> {
+    run.progress.doing(Stage::Commit, "comparing manifests", 0, 0);
+    let policy = &run.loaded.config.dependencies;
+    let now = inventory::of_tree(&run.tree)?;
+    let before = inventory::before(&run.root, source::Revision::Parent)?;
+    let observation = packages::review(&before, &now, &policy.deny, &policy.sources);
+    let config = json!({"check": "dependencies", "deny": policy.deny, "sources": policy.sources});
+    let predicate = observed(observation, [("against", "parent commit".into())]);
+    let subject = vec![run.tree_subject()];
+    run.record(Stage::Commit, "dependencies", predicates::DEPENDENCY_REVIEW, subject, &predicate, &config)?;
+    Ok(())
+}
+
+fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
+    let spec = run.loaded.config.commit.step[index].clone();
+    run.progress.doing(Stage::Commit, &format!("running `{}`", spec.name), 0, 0);
+    let report = run.root.join(&spec.report);
+    // A report of an earlier run must not speak for this one.
+    if report.exists() {
+        std::fs::remove_file(&report).map_err(|error| Error::io("remove", &report, &error))?;
+    }
+    let ran = step::run(
+        &Step {
+            run: &spec.run,
+            folder: &run.root,
+            hide: run.hidden(),
+            observe: false,
+            timeout: Duration::from_secs(spec.timeout_seconds.unwrap_or(STEP_SECONDS)),
+            log: run.scratch.join("steps").join(format!("{}.log", spec.name)),
+            secrets: Vec::new(),
+        },
+        &run.cancel,
+    )?;
+    let config = json!({"check": "step", "run": spec.run, "report": spec.report});
+    let digest = Digest::of(&evidence::to_canonical(&config));
+    let configuration = reports::configuration(&spec.name, &digest);
+    let result = match std::fs::read(&report) {
+        Ok(bytes) => reports::read(&spec.report, &bytes, ran.finished.status.code(), configuration.clone()),
+        Err(_) => Err(format!("`{}` wrote no report `{}`", spec.name, spec.report)),
+    };
+    let result = result.unwrap_or_else(|problem| unread(&problem, &ran, configuration));
+    let subject = vec![run.tree_subject()];
+    run.record(Stage::Commit, &format!("step:{}", spec.name), predicates::TEST_RESULT, subject, &result, &config)?;
+    Ok(())
+}
+
+/// A step without a readable report failed: what it printed last says why.
+fn unread(problem: &str, ran: &step::Ran, configuration: Value) -> TestResult {
+    let why = if ran.finished.timed_out { " (it ran out of time)" } else { "" };
+    TestResult {
+        result: "FAILED".to_owned(),
+        configuration: vec![configuration],
+        passed_tests: Vec::new(),
+        warned_tests: Vec::new(),
+        failed_tests: vec![format!("{problem}{why}; its last output:\n{}", ran.tail(12))],
+    }
+}
+
+/// An observation as a predicate of ours.
+pub fn observed<const N: usize>(observation: Observation, facts: [(&str, Value); N]) -> Observed {
+    Observed {
+        tool: crate::TOOL.to_owned(),
+        observation,
+        facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
+    }
+}

@@ -1,0 +1,134 @@
+//! # control/coverage-complete
+//! Everything the plan expects at this stage was looked at, and what was looked at is what this attempt built.
+//!
+//! ## What it does
+//! Each check that the attempt's plan expects at this stage must have a statement of this attempt in the log; this is
+//! attestation coverage, and missing ones count in its denominator. From the integration stage on, everything a
+//! statement examines by digest must be a product of this attempt's provenance (or its tree, its configuration, the
+//! experiment file itself, the canary's old version), and each statement must examine at least one product.
+//!
+//! ## Why it matters
+//! A check that was skipped, crashed or was killed leaves no trace but its absence. And a test of some other build's
+//! artifact is evidence about that artifact only.
+//!
+//! ## Example
+//! The plan expects `experiment:revoke-ledger` at staging and the log holds none of this attempt: 1 of 2.
+//!
+//! ## What to do instead
+//! Run the stage again and let it end. Where another build's artifact was examined, start the services from what
+//! `release` built.
+//!
+//! ## References
+//! - in-toto specification, <https://github.com/in-toto/specification/blob/master/in-toto-spec.md>
+//! - SLSA, verifying artifacts, <https://slsa.dev/spec/v1.0/verifying-artifacts>
+
+use std::collections::BTreeSet;
+
+use evidence::predicates::{CANARY, CHAOS, CanaryRun, ChaosExperiment};
+use evidence::{Digest, Outcome, Stage};
+
+use crate::catalogue::{Asked, Entry, Judged};
+use crate::history::Seen;
+use crate::words::digest;
+
+pub(super) const ENTRY: Entry = Entry {
+    id: "coverage-complete",
+    stages: &Stage::ALL,
+    parameters: &[],
+    judge,
+    judge_one: None,
+    watch: None,
+};
+
+fn judge(asked: &Asked) -> Judged {
+    let stage = asked.spec.stage;
+    let expected: BTreeSet<&str> = asked
+        .history
+        .attempt
+        .expected
+        .iter()
+        .filter(|(at, _)| *at == stage)
+        .map(|(_, check)| check.as_str())
+        .collect();
+    let mut judged = Judged::pass();
+    if expected.is_empty() {
+        judged.add(asked.reason(
+            Outcome::Indeterminate,
+            format!("the plan expects no check at stage {stage}"),
+            "at least one check",
+            "configure the stage in `proofmark.toml`, or stop before it with `--to`",
+        ));
+    }
+    let mut covered = 0;
+    for check in &expected {
+        if asked.history.of_attempt(stage).any(|seen| seen.context.check == **check) {
+            covered += 1;
+            continue;
+        }
+        judged.add(asked.reason(
+            Outcome::Indeterminate,
+            format!("check `{check}` left no statement of this attempt in the log"),
+            "every check that the plan expects",
+            "run the stage again and let it end",
+        ));
+    }
+    if stage >= Stage::Integration {
+        for seen in asked.history.current(stage) {
+            judged = judged.merge(joined(asked, seen));
+        }
+    }
+    judged.note(format!("coverage {covered}/{}", expected.len()));
+    judged
+}
+
+/// Whether what a statement examines was built in this attempt.
+fn joined(asked: &Asked, seen: &Seen) -> Judged {
+    const ASKS: &str = "evidence about what this attempt built";
+    const FIX: &str = "start the services from the artifacts that `release` built, and run the stage again";
+    let mut judged = Judged::pass();
+    let beside = beside(asked, seen);
+    let mut products = 0;
+    for subject in seen.statement.examined() {
+        match subject.sha256() {
+            Some(examined) if asked.history.built(examined) => products += 1,
+            Some(examined) if beside.contains(&examined) => {}
+            Some(examined) => judged.add(asked.reason_at(
+                seen,
+                Outcome::Indeterminate,
+                format!(
+                    "check `{}` examined `{}` ({}), which is no product of this attempt",
+                    seen.context.check,
+                    subject.name,
+                    digest(examined)
+                ),
+                ASKS,
+                FIX,
+            )),
+            None => judged.add(asked.reason_at(
+                seen,
+                Outcome::Indeterminate,
+                format!("check `{}` examined `{}` without a SHA-256", seen.context.check, subject.name),
+                ASKS,
+                "make the statement with this version of Proofmark",
+            )),
+        }
+    }
+    if products == 0 {
+        judged.add(asked.reason_at(
+            seen,
+            Outcome::Indeterminate,
+            format!("check `{}` examined nothing that this attempt built", seen.context.check),
+            ASKS,
+            FIX,
+        ));
+    }
+    judged
+}
+
+/// What a statement may examine beside products.
+fn beside(asked: &Asked, seen: &Seen) -> Vec<Digest> {
+    let mut out = vec![asked.history.attempt.tree, asked.history.attempt.configuration];
+    out.extend(seen.statement.predicate_as::<ChaosExperiment>(CHAOS).map(|run| run.digest));
+    out.extend(seen.statement.predicate_as::<CanaryRun>(CANARY).and_then(|run| run.old));
+    out
+}

@@ -1,0 +1,213 @@
+//! The command line. What isn't built is not here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use evidence::Stage;
+
+const EXIT_CODES: &str = "Exit codes, the strongest that applies: 2 usage or tool error, 4 evidence failed verification, \
+1 blocked, 3 indeterminate (incomplete or unproven: blocked too), 0 pass.";
+
+/// Decides whether a release may go on, from evidence anyone can verify.
+#[derive(Debug, Parser)]
+#[command(name = "proofmark", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Keys and trust root; default: `proofmark` in the XDG data folder
+    #[arg(long, global = true, env = "PROOFMARK_HOME", value_name = "FOLDER", hide_env_values = true)]
+    pub home: Option<PathBuf>,
+
+    /// Judge at this time (RFC 3339) instead of now; recorded in the evidence
+    #[arg(long, global = true, value_name = "TIME")]
+    pub as_of: Option<evidence::Timestamp>,
+
+    /// Never use the network beyond loopback (nothing here ever does; accepted so that scripts can insist)
+    #[arg(long, global = true)]
+    pub offline: bool,
+
+    /// Only the answer
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
+    /// Notes and cleared findings too
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented proofmark.toml, keys and trust root (outside the tree), and the pre-commit hook
+    Init {
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Look at a repository and tell: secrets, vulnerabilities, licences. Stores nothing, runs none of its code
+    Check(Check),
+    /// What the pre-commit hook runs: secrets in the working tree, nothing else
+    Hook {
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Take a release through its stages; a release that was interrupted goes on where it stopped
+    Release(Release),
+    /// Wrap one build step: isolated, observed, its provenance signed and logged
+    Run(Run),
+    /// Check a bundle offline, with nothing but a trust root
+    Verify(Verify),
+    /// Print the SBOM of a repository (CycloneDX 1.6 JSON)
+    Sbom {
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// The advisory database
+    #[command(subcommand)]
+    Db(Db),
+    /// The append-only log of a repository
+    #[command(subcommand)]
+    Log(Log),
+    /// Approve, with the approver's keys and until a day, what no rule may let pass
+    Approve(Approve),
+    /// Print the page of a rule, fault, control or stage; without an id: list them
+    Explain { id: Option<String> },
+    /// Print shell completions
+    Completions { shell: clap_complete::Shell },
+    /// Write man pages into a folder
+    Man { folder: PathBuf },
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Folder of OSV JSON records to match against; default: the one proofmark.toml names
+    #[arg(long, value_name = "FOLDER")]
+    pub advisories: Option<PathBuf>,
+    /// Leave git history out
+    #[arg(long)]
+    pub no_history: bool,
+    /// One JSON document on stdout
+    #[arg(long, conflicts_with = "sarif")]
+    pub json: bool,
+    /// SARIF 2.1.0 on stdout
+    #[arg(long)]
+    pub sarif: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Release {
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// The last stage to take it to
+    #[arg(long, value_enum, default_value = "production")]
+    pub to: To,
+    /// Print what would be done, how it would be undone and how long it may take; do nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum To {
+    Commit,
+    Build,
+    Integration,
+    Staging,
+    Production,
+}
+
+impl From<To> for Stage {
+    fn from(to: To) -> Stage {
+        match to {
+            To::Commit => Stage::Commit,
+            To::Build => Stage::Build,
+            To::Integration => Stage::Integration,
+            To::Staging => Stage::Staging,
+            To::Production => Stage::Production,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Folder of proofmark.toml
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub path: PathBuf,
+    /// Name of what it makes
+    #[arg(long)]
+    pub name: String,
+    /// The file it makes, relative to the folder
+    #[arg(long)]
+    pub artifact: String,
+    /// Killed with all its children after this long
+    #[arg(long, default_value_t = 1800, value_name = "SECONDS")]
+    pub timeout: u64,
+    /// Program and arguments
+    #[arg(last = true, required = true)]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The bundle's folder
+    pub bundle: PathBuf,
+    /// Trust root; default: the one in the home folder
+    #[arg(long, value_name = "FILE")]
+    pub trust_root: Option<PathBuf>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Db {
+    /// Print the digest of a folder of OSV records, as `advisories.digest` pins it
+    Digest { folder: PathBuf },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Log {
+    /// One line an entry
+    List {
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Verify the whole log again: journal, tiles, checkpoint, envelopes, signatures
+    Fsck {
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Approve {
+    #[arg(value_enum)]
+    pub what: What,
+    /// For `finding`: the id that a gate prints, or its first eight characters or more
+    #[arg(required_if_eq("what", "finding"))]
+    pub id: Option<String>,
+    /// Folder of proofmark.toml
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub path: PathBuf,
+    /// Why; stands in the log for good
+    #[arg(long)]
+    pub reason: String,
+    /// Until when (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub expires: evidence::Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum What {
+    /// A release without an older version to compare with
+    FirstRelease,
+    /// A configuration that loosens or drops a control of the last promoted release
+    LoosenedControls,
+    /// A check that failed and then passed on the same bytes
+    Rerun,
+    /// One finding
+    Finding,
+}

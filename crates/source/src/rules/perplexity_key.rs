@@ -1,0 +1,54 @@
+//! # secret/perplexity-key
+//!
+//! A Perplexity API key stands in the tree or in its history.
+//!
+//! ## What it does
+//!
+//! Finds it by its prefix and length; stand-ins such as `xxxx` or `example` are left alone.
+//!
+//! ## Why it matters
+//!
+//! It spends the owner's money. Removing it in a later commit leaves it in every clone.
+//!
+//! ## Example
+//!
+//! ```text
+//! pplx-…
+//! ```
+//!
+//! ## What to do instead
+//!
+//! Revoke it at perplexity.ai/settings/api first: it is known. Then keep the new one in a secret store, hand it over
+//! as a file at run time, and only then clean up the history.
+//!
+//! ## References
+//!
+//! - <https://docs.perplexity.ai/>
+
+use evidence::Severity;
+
+use crate::matcher::by_format;
+use crate::rule::Find;
+
+pub const ENTRY: super::super::Entry = super::super::Entry {
+    id: "secret/perplexity-key",
+    what: "Perplexity API key",
+    severity: Severity::High,
+    fix: "revoke it at perplexity.ai/settings/api, then read a new one from a secret store at run time",
+    keywords: &["pplx-"],
+    find: Find::Token(r"pplx-[A-Za-z0-9]{48}(?-u:\b)"),
+    check: by_format,
+};
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::testing::{ALNUM, check, noise};
+
+    #[test]
+    fn rows() {
+        let value = format!("{}{}", ["pp", "lx-"].concat(), noise(ALNUM, 48));
+        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["pp", "lx-"].concat(), "x".repeat(48)), None);
+        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["pp", "lx-"].concat(), noise(ALNUM, 5)), None);
+    }
+}
