@@ -9,14 +9,20 @@ pub struct Expected(BTreeMap<String, String>);
 impl Expected {
     pub fn of(suite: &str) -> Result<Expected, String> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{suite}.toml"));
-        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(Expected(BTreeMap::new())) };
-        let table: BTreeMap<String, String> = toml::from_str(&text).map_err(|error| format!("{suite}.toml: {error}"))?;
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            return Ok(Expected(BTreeMap::new()));
+        };
+        let table: BTreeMap<String, String> =
+            toml::from_str(&text).map_err(|error| format!("{suite}.toml: {error}"))?;
         Ok(Expected(table))
     }
 
     /// The reason why a case, or the file or folder it is in, is expected to differ.
     pub fn reason(&self, case: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(key, _)| case == *key || (key.ends_with('/') && case.starts_with(key.as_str())));
+        let found = self
+            .0
+            .iter()
+            .find(|(key, _)| case == *key || (key.ends_with('/') && case.starts_with(key.as_str())));
         found.map(|(_, reason)| reason.as_str())
     }
 }
@@ -32,7 +38,13 @@ pub struct Tally {
 
 impl Tally {
     pub fn of(suite: &str) -> Result<Tally, String> {
-        Ok(Tally { expected: Expected::of(suite)?, passed: 0, total: 0, excused: BTreeMap::new(), failed: 0 })
+        Ok(Tally {
+            expected: Expected::of(suite)?,
+            passed: 0,
+            total: 0,
+            excused: BTreeMap::new(),
+            failed: 0,
+        })
     }
 
     pub fn case(&mut self, case: &str, expected: &str, got: &str) {

@@ -13,7 +13,12 @@ pub fn run(flags: &Flags) -> Result<(), String> {
     let mut asked = 0;
     if let Some(python) = flags.get("--python") {
         let script = scripts().join("verify_envelopes.py");
-        must(Command::new(python).arg(script).arg(shop.home.join("trust-root.json")).arg(&bundle))?;
+        must(
+            Command::new(python)
+                .arg(script)
+                .arg(shop.home.join("trust-root.json"))
+                .arg(&bundle),
+        )?;
         asked += 1;
     }
     if let Some(npm) = flags.get("--npm") {
@@ -25,8 +30,11 @@ pub fn run(flags: &Flags) -> Result<(), String> {
         std::fs::write(&sbom, out).map_err(|error| error.to_string())?;
         let script = Path::new(npm).join("cyclonedx-validate.mjs");
         // Modules are looked for beside the script.
-        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("cyclonedx-validate.mjs"), &script)
-            .map_err(|error| error.to_string())?;
+        std::fs::copy(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("cyclonedx-validate.mjs"),
+            &script,
+        )
+        .map_err(|error| error.to_string())?;
         must(Command::new("node").arg(&script).arg(&sbom))?;
         asked += 1;
     }
@@ -49,5 +57,9 @@ fn scripts() -> PathBuf {
 
 fn must(command: &mut Command) -> Result<(), String> {
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("{command:?} refused")) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?} refused"))
+    }
 }

@@ -23,7 +23,9 @@ fn main() -> ExitCode {
         ["soak", "release-kill", rest @ ..] => kill::run(&flags(rest)),
         [suite] => suites::run(suite, None),
         [suite, folder] => suites::run(suite, Some(folder)),
-        _ => Err("usage: conform SUITE [DIR] | soak bundles|release-kill --program P --runs N --seed S | interop".to_owned()),
+        _ => Err(
+            "usage: conform SUITE [DIR] | soak bundles|release-kill --program P --runs N --seed S | interop".to_owned(),
+        ),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,14 +41,25 @@ pub struct Flags(Vec<(String, String)>);
 
 impl Flags {
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(flag, _)| flag == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(flag, _)| flag == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn number(&self, name: &str, default: u64) -> Result<u64, String> {
-        self.get(name).map_or(Ok(default), |text| text.parse().map_err(|_| format!("`{name} {text}`: a number is expected")))
+        self.get(name).map_or(Ok(default), |text| {
+            text.parse()
+                .map_err(|_| format!("`{name} {text}`: a number is expected"))
+        })
     }
 }
 
 fn flags(words: &[&str]) -> Flags {
-    Flags(words.chunks_exact(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect())
+    Flags(
+        words
+            .chunks_exact(2)
+            .map(|pair| (pair[0].to_owned(), pair[1].to_owned()))
+            .collect(),
+    )
 }

@@ -21,13 +21,19 @@ pub fn run(flags: &Flags) -> Result<(), String> {
     for run in 0..runs {
         let mut rng = Rng::new(seed.wrapping_add(run));
         let (what, mutated) = mutate(&files, &mut rng);
-        if CheckedBundle::open(&mutated, &root, Timestamp::UNIX_EPOCH).is_ok() || accepted_by_command(&shop, &mutated, run)? {
+        if CheckedBundle::open(&mutated, &root, Timestamp::UNIX_EPOCH).is_ok()
+            || accepted_by_command(&shop, &mutated, run)?
+        {
             failures += 1;
             println!("seed {}: accepted with {what}", seed.wrapping_add(run));
         }
     }
     println!("{runs} mutated bundles, {failures} accepted");
-    if failures == 0 { Ok(()) } else { Err(format!("{failures} failures")) }
+    if failures == 0 {
+        Ok(())
+    } else {
+        Err(format!("{failures} failures"))
+    }
 }
 
 /// Every tenth bundle is put to the command itself, from disk.
@@ -59,7 +65,11 @@ fn read(folder: &Path) -> Result<BundleFiles, String> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let name = path.strip_prefix(folder).map_err(|error| error.to_string())?.display().to_string();
+                let name = path
+                    .strip_prefix(folder)
+                    .map_err(|error| error.to_string())?
+                    .display()
+                    .to_string();
                 files.insert(name, std::fs::read(&path).map_err(|error| error.to_string())?);
             }
         }

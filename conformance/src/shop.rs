@@ -12,19 +12,30 @@ pub struct Shop {
 }
 
 fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("conformance lies in the repository").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("conformance lies in the repository")
+        .to_owned()
 }
 
 fn must(command: &mut Command) -> Result<Output, String> {
     let out = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if out.status.success() { Ok(out) } else { Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr))) }
+    if out.status.success() {
+        Ok(out)
+    } else {
+        Err(format!("{command:?}: {}", String::from_utf8_lossy(&out.stderr)))
+    }
 }
 
 impl Shop {
     pub fn new(program: &str) -> Result<Shop, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let tree = folder.path().join("shop");
-        let files = must(Command::new("git").args(["ls-files", "-co", "--exclude-standard", "examples/shop"]).current_dir(repository()))?;
+        let files = must(
+            Command::new("git")
+                .args(["ls-files", "-co", "--exclude-standard", "examples/shop"])
+                .current_dir(repository()),
+        )?;
         for file in String::from_utf8_lossy(&files.stdout).lines() {
             let to = tree.join(file.trim_start_matches("examples/shop/"));
             let from = repository().join(file);
@@ -34,16 +45,37 @@ impl Shop {
             }
         }
         std::fs::write(tree.join(".gitignore"), "/target/\n").map_err(|error| error.to_string())?;
-        for args in [&["init", "-q"][..], &["add", "-A"], &["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "shop"]] {
+        for args in [
+            &["init", "-q"][..],
+            &["add", "-A"],
+            &[
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@example.com",
+                "commit",
+                "-qm",
+                "shop",
+            ],
+        ] {
             must(Command::new("git").args(args).current_dir(&tree))?;
         }
         let program = std::fs::canonicalize(program).map_err(|error| format!("{program}: {error}"))?;
-        Ok(Shop { home: folder.path().join("home"), tree, program, _folder: folder })
+        Ok(Shop {
+            home: folder.path().join("home"),
+            tree,
+            program,
+            _folder: folder,
+        })
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(args).current_dir(&self.tree).env("PROOFMARK_HOME", &self.home).env_remove("CARGO_TARGET_DIR");
+        command
+            .args(args)
+            .current_dir(&self.tree)
+            .env("PROOFMARK_HOME", &self.home)
+            .env_remove("CARGO_TARGET_DIR");
         command.stdin(Stdio::null());
         command
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use evidence::predicates::Arm;
 
 use crate::measures::ALL;
-use crate::{Entry, Request};
 use crate::process::{Null, Pair, Tally};
+use crate::{Entry, Request};
 
 /// What the comparison may get wrong, and how much worse the new version may be.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -128,8 +128,18 @@ const E_VALUE_MAX: f64 = 1e12;
 
 impl Comparator {
     pub fn new(limits: Limits) -> Self {
-        let sane = |margin: f64| if margin.is_finite() { margin.clamp(0.0, 0.99) } else { 0.0 };
-        let alpha = if limits.alpha > 0.0 && limits.alpha < 1.0 { limits.alpha } else { 0.05 };
+        let sane = |margin: f64| {
+            if margin.is_finite() {
+                margin.clamp(0.0, 0.99)
+            } else {
+                0.0
+            }
+        };
+        let alpha = if limits.alpha > 0.0 && limits.alpha < 1.0 {
+            limits.alpha
+        } else {
+            0.05
+        };
         let limits = Limits {
             alpha,
             error_margin: sane(limits.error_margin),
@@ -164,14 +174,22 @@ impl Comparator {
         let bar = 1.0 / self.limits.alpha;
         if let Some((measure, e_value)) = self.measured().map(|m| (m, self.worse(m))).find(|(_, e)| *e >= bar) {
             let reason = format!("{}: worse (e-value {})", self.compared(measure), shown(e_value));
-            return Decision::Halt { measure: ALL[measure].name.to_owned(), e_value, reason };
+            return Decision::Halt {
+                measure: ALL[measure].name.to_owned(),
+                e_value,
+                reason,
+            };
         }
         let requests = self.requests();
         let e_value = self.measured().map(|m| self.not_worse(m)).fold(f64::INFINITY, f64::min);
         let all = || self.measured().map(|m| self.compared(m)).collect::<Vec<_>>().join(", ");
         if e_value >= bar {
             let reason = format!("{}: not worse (e-value {})", all(), shown(e_value));
-            return Decision::Promote { requests, e_value, reason };
+            return Decision::Promote {
+                requests,
+                e_value,
+                reason,
+            };
         }
         if requests >= self.limits.requests_max {
             let reason = format!(
@@ -194,7 +212,10 @@ impl Comparator {
 
     /// Counts and quantiles by arm name (`old`, `new`).
     pub fn arms(&self) -> BTreeMap<String, Arm> {
-        [ArmName::Old, ArmName::New].into_iter().map(|name| (name.name().to_owned(), self.arm(name))).collect()
+        [ArmName::Old, ArmName::New]
+            .into_iter()
+            .map(|name| (name.name().to_owned(), self.arm(name)))
+            .collect()
     }
 
     /// The limits in force, after nonsense was brought into range.
@@ -213,7 +234,10 @@ impl Comparator {
 
     fn not_worse(&self, measure: usize) -> f64 {
         let delta = self.margin(&ALL[measure]);
-        self.pairs[measure].log_e(Null::AtLeast { delta }).exp().min(E_VALUE_MAX)
+        self.pairs[measure]
+            .log_e(Null::AtLeast { delta })
+            .exp()
+            .min(E_VALUE_MAX)
     }
 
     fn margin(&self, measure: &Entry) -> f64 {
@@ -238,7 +262,10 @@ impl Comparator {
         };
         times.sort_unstable();
         let hits = |name: &str| {
-            ALL.iter().zip(&self.pairs).find(|(measure, _)| measure.name == name).map_or(0, |(_, pair)| of(pair).hits)
+            ALL.iter()
+                .zip(&self.pairs)
+                .find(|(measure, _)| measure.name == name)
+                .map_or(0, |(_, pair)| of(pair).hits)
         };
         Arm {
             requests: self.pairs.first().map_or(0, |pair| of(pair).n),
@@ -269,7 +296,12 @@ fn shown(e_value: f64) -> String {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { alpha: 0.05, error_margin: 0.01, slow_margin: 0.05, requests_max: 6000 };
+    const LIMITS: Limits = Limits {
+        alpha: 0.05,
+        error_margin: 0.01,
+        slow_margin: 0.05,
+        requests_max: 6000,
+    };
 
     fn compare(old: (u64, u64, u64), new: (u64, u64, u64)) -> Comparator {
         let mut comparator = Comparator::new(LIMITS);
@@ -298,18 +330,31 @@ mod tests {
             ((3000, 30, 0), (3000, 45, 0), "undecided"),
         ] {
             let comparator = compare(old, new);
-            assert_eq!(comparator.decision().name(), expected, "{old:?} {new:?}: {:?}", comparator.evidence());
+            assert_eq!(
+                comparator.decision().name(),
+                expected,
+                "{old:?} {new:?}: {:?}",
+                comparator.evidence()
+            );
         }
     }
 
     #[test]
     fn halt_names_the_measure_and_both_shares() {
-        let Decision::Halt { measure, e_value, reason } = compare((600, 0, 0), (600, 18, 0)).decision() else {
+        let Decision::Halt {
+            measure,
+            e_value,
+            reason,
+        } = compare((600, 0, 0), (600, 18, 0)).decision()
+        else {
             panic!("not halted")
         };
         assert_eq!(measure, "errors");
         assert!(e_value >= 20.0);
-        assert!(reason.starts_with("errors 3.00 % (18 of 600) against 0.00 % (0 of 600): worse (e-value "), "{reason}");
+        assert!(
+            reason.starts_with("errors 3.00 % (18 of 600) against 0.00 % (0 of 600): worse (e-value "),
+            "{reason}"
+        );
     }
 
     #[test]
@@ -317,7 +362,13 @@ mod tests {
         let mut forth = Comparator::new(LIMITS);
         let mut back = Comparator::new(LIMITS);
         let requests: Vec<_> = (0..4000u64)
-            .map(|i| (if i % 3 == 0 { ArmName::New } else { ArmName::Old }, i % 7 == 0, i % 2 == 0))
+            .map(|i| {
+                (
+                    if i % 3 == 0 { ArmName::New } else { ArmName::Old },
+                    i % 7 == 0,
+                    i % 2 == 0,
+                )
+            })
             .collect();
         for (arm, error, slow) in &requests {
             forth.observe(*arm, *error, *slow, 1);
@@ -327,7 +378,10 @@ mod tests {
         }
         let (a, b) = (forth.evidence(), back.evidence());
         for (forth, back) in a.0.values().chain(a.1.values()).zip(b.0.values().chain(b.1.values())) {
-            assert!(forth.is_finite() && (forth - back).abs() <= 1e-6 * forth.abs(), "{forth} {back}");
+            assert!(
+                forth.is_finite() && (forth - back).abs() <= 1e-6 * forth.abs(),
+                "{forth} {back}"
+            );
         }
         let extreme = compare((3000, 0, 0), (3000, 3000, 3000));
         assert!(extreme.evidence().0.values().all(|e| *e <= E_VALUE_MAX && *e >= 20.0));
@@ -335,7 +389,12 @@ mod tests {
 
     #[test]
     fn quantiles_are_nearest_rank() {
-        for (times, p50, p99) in [(vec![], 0, 0), (vec![7], 7, 7), ((1..=100).collect(), 50, 99), (vec![1, 9], 1, 9)] {
+        for (times, p50, p99) in [
+            (vec![], 0, 0),
+            (vec![7], 7, 7),
+            ((1..=100).collect(), 50, 99),
+            (vec![1, 9], 1, 9),
+        ] {
             assert_eq!((quantile(&times, 50), quantile(&times, 99)), (p50, p99));
         }
     }
@@ -343,7 +402,12 @@ mod tests {
     #[test]
     fn nonsense_limits_are_brought_into_range() {
         for alpha in [0.0, -1.0, 1.0, f64::NAN, f64::INFINITY] {
-            let limits = Limits { alpha, error_margin: f64::NAN, slow_margin: 7.0, requests_max: 10 };
+            let limits = Limits {
+                alpha,
+                error_margin: f64::NAN,
+                slow_margin: 7.0,
+                requests_max: 10,
+            };
             let mut comparator = Comparator::new(limits);
             comparator.observe(ArmName::Old, true, true, 1);
             comparator.observe(ArmName::New, true, true, 1);

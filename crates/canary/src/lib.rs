@@ -18,7 +18,10 @@ pub use rollout::{Action, Outcome, PlanError, Rollout};
 
 /// The page of `canary/errors`, `canary/slow`…, as `explain` prints it.
 pub fn page(id: &str) -> Option<&'static str> {
-    measures::PAGES.iter().find(|(known, _)| *known == id).map(|(_, page)| *page)
+    measures::PAGES
+        .iter()
+        .find(|(known, _)| *known == id)
+        .map(|(_, page)| *page)
 }
 
 /// Every measure that is compared, in order of name.

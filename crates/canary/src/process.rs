@@ -57,9 +57,17 @@ struct Prior {
     beta: f64,
 }
 
-const ANY: Prior = Prior { zero: 0.4, grid: 0.4, beta: 0.2 };
+const ANY: Prior = Prior {
+    zero: 0.4,
+    grid: 0.4,
+    beta: 0.2,
+};
 /// For the new arm where the alternative is "worse": a share of zero can't be.
-const SOME: Prior = Prior { zero: 0.0, grid: 0.8, beta: 0.2 };
+const SOME: Prior = Prior {
+    zero: 0.0,
+    grid: 0.8,
+    beta: 0.2,
+};
 const GRID_POINTS: i32 = 20;
 const GRID_FIRST: f64 = 1e-4;
 const GRID_RATIO: f64 = 1.6;
@@ -68,7 +76,11 @@ const BISECTIONS: u32 = 60;
 
 impl Pair {
     pub fn new() -> Self {
-        Pair { old: Tally::new(), new: Tally::new(), both: Tally::new() }
+        Pair {
+            old: Tally::new(),
+            new: Tally::new(),
+            both: Tally::new(),
+        }
     }
 
     pub fn observe(&mut self, arm: ArmName, hit: bool) {
@@ -97,7 +109,11 @@ impl Pair {
 
 impl Tally {
     fn new() -> Self {
-        Tally { n: 0, hits: 0, log_beta: 0.0 }
+        Tally {
+            n: 0,
+            hits: 0,
+            log_beta: 0.0,
+        }
     }
 
     fn observe(&mut self, hit: bool) {
@@ -125,7 +141,11 @@ impl Tally {
     }
 
     pub fn share(&self) -> f64 {
-        if self.n == 0 { 0.0 } else { self.hits as f64 / self.n as f64 }
+        if self.n == 0 {
+            0.0
+        } else {
+            self.hits as f64 / self.n as f64
+        }
     }
 }
 
@@ -178,7 +198,11 @@ mod tests {
     }
 
     fn pair(old: (u64, u64), new: (u64, u64)) -> Pair {
-        Pair { old: tally(old.0, old.1), new: tally(new.0, new.1), both: tally(old.0 + new.0, old.1 + new.1) }
+        Pair {
+            old: tally(old.0, old.1),
+            new: tally(new.0, new.1),
+            both: tally(old.0 + new.0, old.1 + new.1),
+        }
     }
 
     #[test]
@@ -186,8 +210,9 @@ mod tests {
         // Over all sequences of eight requests the mixture's likelihoods add up to 1.
         let choose = [1.0, 8.0, 28.0, 56.0, 70.0, 56.0, 28.0, 8.0, 1.0];
         for prior in [ANY, SOME] {
-            let total: f64 =
-                (0..=8).map(|hits| choose[hits as usize] * tally(8, hits).log_mixture(&prior).exp()).sum();
+            let total: f64 = (0..=8)
+                .map(|hits| choose[hits as usize] * tally(8, hits).log_mixture(&prior).exp())
+                .sum();
             assert!((total - 1.0).abs() < 1e-12, "{total}");
         }
     }
@@ -210,14 +235,21 @@ mod tests {
                 .map(|k| f64::from(k) / 200_000.0 * (1.0 - delta))
                 .map(|a| old.log_likelihood(a) + new.log_likelihood(a + delta))
                 .fold(f64::NEG_INFINITY, f64::max);
-            assert!(found >= best - 1e-9 && found <= best + 1e-4, "{null:?}: {found} is not {best}");
+            assert!(
+                found >= best - 1e-9 && found <= best + 1e-4,
+                "{null:?}: {found} is not {best}"
+            );
         }
     }
 
     #[test]
     fn expectation_under_the_null_is_at_most_one() {
         // Exactly, over all outcomes of small fixed samples: the e-value of every null member.
-        for null in [Null::AtMost { delta: 0.0 }, Null::AtMost { delta: 0.1 }, Null::AtLeast { delta: 0.1 }] {
+        for null in [
+            Null::AtMost { delta: 0.0 },
+            Null::AtMost { delta: 0.1 },
+            Null::AtLeast { delta: 0.1 },
+        ] {
             for (n_old, n_new) in [(1u64, 1u64), (3, 1), (4, 4), (9, 1), (6, 12)] {
                 for a in [0.0f64, 0.01, 0.1, 0.3, 0.6, 0.9] {
                     let b = match null {

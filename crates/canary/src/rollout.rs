@@ -70,9 +70,15 @@ enum State {
     /// At the weight with this index.
     At(usize),
     /// This weight was asked for; it ends so once it is read back.
-    Setting { tries: u32, ending: Outcome },
+    Setting {
+        tries: u32,
+        ending: Outcome,
+    },
     /// Waiting for what the router says.
-    Reading { tries: u32, ending: Outcome },
+    Reading {
+        tries: u32,
+        ending: Outcome,
+    },
     Ended(Outcome),
 }
 
@@ -94,9 +100,16 @@ impl Rollout {
             return Err(PlanError::Range(*weight));
         }
         if let Some(pair) = weights.windows(2).find(|pair| pair[1] <= pair[0]) {
-            return Err(PlanError::Order { before: pair[0], after: pair[1] });
+            return Err(PlanError::Order {
+                before: pair[0],
+                after: pair[1],
+            });
         }
-        Ok(Rollout { weights, requests_min: requests_min.max(1), state: State::Start })
+        Ok(Rollout {
+            weights,
+            requests_min: requests_min.max(1),
+            state: State::Start,
+        })
     }
 
     /// What to do, given what the comparator says and how many requests this weight has seen.
@@ -132,7 +145,10 @@ impl Rollout {
             }
             State::Reading { tries, ending } if tries < Self::TRIES_MAX => self.end(ending, tries + 1),
             State::Reading { ending, .. } => {
-                let stuck = Outcome::Stuck { wanted: final_weight(ending), got: weight };
+                let stuck = Outcome::Stuck {
+                    wanted: final_weight(ending),
+                    got: weight,
+                };
                 self.state = State::Ended(stuck);
                 Action::Done(stuck)
             }
@@ -178,15 +194,26 @@ mod tests {
     use super::*;
 
     fn promote() -> Decision {
-        Decision::Promote { requests: 1, e_value: 20.0, reason: String::new() }
+        Decision::Promote {
+            requests: 1,
+            e_value: 20.0,
+            reason: String::new(),
+        }
     }
 
     fn halt() -> Decision {
-        Decision::Halt { measure: "errors".to_owned(), e_value: 20.0, reason: String::new() }
+        Decision::Halt {
+            measure: "errors".to_owned(),
+            e_value: 20.0,
+            reason: String::new(),
+        }
     }
 
     fn undecided() -> Decision {
-        Decision::Undecided { requests: 1, reason: String::new() }
+        Decision::Undecided {
+            requests: 1,
+            reason: String::new(),
+        }
     }
 
     #[test]

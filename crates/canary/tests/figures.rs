@@ -5,7 +5,12 @@
 
 use canary::{ArmName, Comparator, Decision, Limits};
 
-const LIMITS: Limits = Limits { alpha: 0.05, error_margin: 0.01, slow_margin: 0.05, requests_max: 6000 };
+const LIMITS: Limits = Limits {
+    alpha: 0.05,
+    error_margin: 0.01,
+    slow_margin: 0.05,
+    requests_max: 6000,
+};
 const RUNS: u64 = 200;
 const LOOK_EVERY: u64 = 20;
 
@@ -39,13 +44,22 @@ struct World {
 }
 
 fn simulate(world: World, seed: u64) -> Answers {
-    let mut answers = Answers { promoted: 0, halted: 0, undecided: 0, new_requests: Vec::new() };
+    let mut answers = Answers {
+        promoted: 0,
+        halted: 0,
+        undecided: 0,
+        new_requests: Vec::new(),
+    };
     for run in 0..RUNS {
         let mut dice = Dice(seed.wrapping_mul(1_000_003).wrapping_add(run));
         let mut comparator = Comparator::new(LIMITS);
         let (mut new, mut sent) = (0, 0u64);
         let decision = loop {
-            let arm = if dice.hit(if sent < 300 { 0.1 } else { 0.5 }) { ArmName::New } else { ArmName::Old };
+            let arm = if dice.hit(if sent < 300 { 0.1 } else { 0.5 }) {
+                ArmName::New
+            } else {
+                ArmName::Old
+            };
             let (errors, slow) = match arm {
                 ArmName::Old => (world.errors.0, world.slow.0),
                 ArmName::New => (world.errors.1, world.slow.1),
@@ -82,18 +96,27 @@ fn simulate(world: World, seed: u64) -> Answers {
 }
 
 fn errors(old: f64, new: f64) -> World {
-    World { errors: (old, new), slow: (0.0, 0.0) }
+    World {
+        errors: (old, new),
+        slow: (0.0, 0.0),
+    }
 }
 
 /// At most `alpha` of the runs, the bound of the theorem itself: the process is conservative enough to keep it.
 fn assert_rare(count: u64, world: World, what: &str) {
-    assert!(count as f64 <= LIMITS.alpha * RUNS as f64, "{what} {count} of {RUNS} times in {world:?}");
+    assert!(
+        count as f64 <= LIMITS.alpha * RUNS as f64,
+        "{what} {count} of {RUNS} times in {world:?}"
+    );
 }
 
 #[test]
 fn identical_versions_are_rarely_halted() {
     for (seed, p) in [0.0, 0.001, 0.01, 0.05, 0.2, 0.5].into_iter().enumerate() {
-        let world = World { errors: (p, p), slow: (p, p) };
+        let world = World {
+            errors: (p, p),
+            slow: (p, p),
+        };
         assert_rare(simulate(world, seed as u64).halted, world, "halted");
     }
 }
@@ -101,7 +124,10 @@ fn identical_versions_are_rarely_halted() {
 #[test]
 fn a_quarter_of_a_margin_worse_is_rarely_halted() {
     for (seed, p) in [0.0, 0.001, 0.01, 0.05, 0.2, 0.5].into_iter().enumerate() {
-        let world = World { errors: (p, p + 0.0025), slow: (p, p + 0.0125) };
+        let world = World {
+            errors: (p, p + 0.0025),
+            slow: (p, p + 0.0125),
+        };
         assert_rare(simulate(world, 100 + seed as u64).halted, world, "halted");
     }
 }
@@ -109,7 +135,13 @@ fn a_quarter_of_a_margin_worse_is_rarely_halted() {
 #[test]
 fn a_margin_worse_is_rarely_promoted() {
     for (seed, p) in [0.0, 0.001, 0.01, 0.05, 0.2, 0.5].into_iter().enumerate() {
-        for world in [errors(p, p + 0.01), World { errors: (0.0, 0.0), slow: (p, p + 0.05) }] {
+        for world in [
+            errors(p, p + 0.01),
+            World {
+                errors: (0.0, 0.0),
+                slow: (p, p + 0.05),
+            },
+        ] {
             assert_rare(simulate(world, 200 + seed as u64).promoted, world, "promoted");
         }
     }
@@ -128,13 +160,23 @@ fn two_per_cent_more_errors_halt_soon() {
 fn a_clean_version_is_promoted_soon() {
     for (seed, p) in [0.0, 0.0002, 0.001].into_iter().enumerate() {
         let answers = simulate(errors(p, p), 400 + seed as u64);
-        assert!(answers.promoted * 100 >= RUNS * 98, "promoted {} of {RUNS}", answers.promoted);
+        assert!(
+            answers.promoted * 100 >= RUNS * 98,
+            "promoted {} of {RUNS}",
+            answers.promoted
+        );
         assert!(answers.new_requests[RUNS as usize * 95 / 100] <= 1500);
     }
 }
 
 #[test]
 fn a_slow_version_is_halted() {
-    let answers = simulate(World { errors: (0.0, 0.0), slow: (0.01, 0.12) }, 500);
+    let answers = simulate(
+        World {
+            errors: (0.0, 0.0),
+            slow: (0.01, 0.12),
+        },
+        500,
+    );
     assert_eq!(answers.halted, RUNS);
 }

@@ -9,6 +9,9 @@ use telemetry::SigmaRules;
 use crate::environment::{Environment, ServiceRequest};
 use crate::experiment::{Detector, DetectorKind, Experiment};
 
+/// Polls that may be needed to get past what was logged before the run.
+const OLD_POLLS_MAX: u32 = 256;
+
 /// The detectors of one run.
 pub(crate) struct Detectors<'a> {
     rules: &'a SigmaRules,
@@ -33,13 +36,22 @@ impl<'a> Detectors<'a> {
         rules: &'a SigmaRules,
         environment: &dyn Environment,
     ) -> Detectors<'a> {
-        environment.poll_logs(environment.now().boottime);
+        // One poll reads a bounded part; an environment that never runs dry only costs false alarms.
+        for _ in 0..OLD_POLLS_MAX {
+            if environment.poll_logs(environment.now().boottime).is_empty() {
+                break;
+            }
+        }
         let mut armed = Vec::new();
         for detector in &experiment.detectors {
             let tested = match &detector.kind {
                 DetectorKind::Sigma { rule, self_test } => {
                     let matched = rules.matches(self_test).iter().any(|found| found.path == *rule);
-                    if matched { Ok(0.0) } else { Err(format!("`{rule}` doesn't match its line")) }
+                    if matched {
+                        Ok(0.0)
+                    } else {
+                        Err(format!("`{rule}` doesn't match its line"))
+                    }
                 }
                 DetectorKind::Probe { .. } => read(detector, environment).await,
             };
@@ -51,7 +63,10 @@ impl<'a> Detectors<'a> {
                 detected: None,
             });
         }
-        Detectors { rules, armed: Mutex::new(armed) }
+        Detectors {
+            rules,
+            armed: Mutex::new(armed),
+        }
     }
 
     /// Looks once at logs and metrics: whatever fires before the injection is a false alarm.
@@ -83,7 +98,9 @@ impl<'a> Detectors<'a> {
                 continue;
             }
             for armed in self.armed().iter_mut() {
-                let DetectorKind::Sigma { rule, .. } = &armed.detector.kind else { continue };
+                let DetectorKind::Sigma { rule, .. } = &armed.detector.kind else {
+                    continue;
+                };
                 if matches.iter().any(|found| found.path == *rule) {
                     armed.fire(event.boottime, injected);
                 }
@@ -95,7 +112,9 @@ impl<'a> Detectors<'a> {
     pub(crate) async fn read_probe(&self, index: usize, environment: &dyn Environment, injected: Duration) {
         let detector = self.armed()[index].detector;
         // A service that doesn't answer just now is not a detection, and the next reading comes soon.
-        let Ok(value) = read(detector, environment).await else { return };
+        let Ok(value) = read(detector, environment).await else {
+            return;
+        };
         let armed = &mut self.armed()[index];
         if value > armed.baseline {
             armed.fire(environment.now().boottime, Some(injected));
@@ -105,17 +124,29 @@ impl<'a> Detectors<'a> {
     /// Which detectors have to be asked.
     pub(crate) fn probes(&self) -> Vec<usize> {
         let is_probe = |armed: &Armed<'_>| matches!(armed.detector.kind, DetectorKind::Probe { .. });
-        self.armed().iter().enumerate().filter(|(_, armed)| is_probe(armed)).map(|(index, _)| index).collect()
+        self.armed()
+            .iter()
+            .enumerate()
+            .filter(|(_, armed)| is_probe(armed))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// Boot time of the first detection that counts.
     pub(crate) fn detected(&self) -> Option<Duration> {
-        self.armed().iter().filter(|armed| armed.counts()).filter_map(|armed| armed.detected).min()
+        self.armed()
+            .iter()
+            .filter(|armed| armed.counts())
+            .filter_map(|armed| armed.detected)
+            .min()
     }
 
     /// True when every detector that counts has fired.
     pub(crate) fn all_detected(&self) -> bool {
-        self.armed().iter().filter(|armed| armed.counts()).all(|armed| armed.detected.is_some())
+        self.armed()
+            .iter()
+            .filter(|armed| armed.counts())
+            .all(|armed| armed.detected.is_some())
     }
 
     pub(crate) fn is_done(&self, index: usize) -> bool {
@@ -131,7 +162,11 @@ impl<'a> Detectors<'a> {
     }
 
     pub(crate) fn firing(&self) -> Vec<String> {
-        self.armed().iter().filter(|armed| armed.false_alarm).map(|armed| armed.detector.id.clone()).collect()
+        self.armed()
+            .iter()
+            .filter(|armed| armed.false_alarm)
+            .map(|armed| armed.detector.id.clone())
+            .collect()
     }
 
     /// What became of each, with times from the injection.
@@ -141,7 +176,10 @@ impl<'a> Detectors<'a> {
             kind: armed.detector.kind.name().to_owned(),
             self_test: armed.broken.is_none(),
             false_alarm: armed.false_alarm,
-            detected_us: armed.detected.zip(injected).map(|(at, injected)| micros(at.saturating_sub(injected))),
+            detected_us: armed
+                .detected
+                .zip(injected)
+                .map(|(at, injected)| micros(at.saturating_sub(injected))),
         };
         self.armed().iter().map(run).collect()
     }

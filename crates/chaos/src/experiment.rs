@@ -25,10 +25,21 @@ const STEADY_REQUESTS_MAX: u64 = 100;
 /// A larger experiment file is refused.
 const FILE_BYTES_MAX: usize = 256 * 1024;
 
-const KEYS: &[&str] = &["title", "deadline_seconds", "window_seconds", "steady", "fault", "detector", "expect"];
+const KEYS: &[&str] = &[
+    "title",
+    "deadline_seconds",
+    "window_seconds",
+    "steady",
+    "fault",
+    "detector",
+    "expect",
+];
 const STEADY_KEYS: &[&str] = &["service", "method", "path", "identity", "body", "status", "requests"];
-const EXPECT_KEYS: &[&str] =
-    &["detected_within_seconds", "contained_within_seconds", "recovered_within_seconds"];
+const EXPECT_KEYS: &[&str] = &[
+    "detected_within_seconds",
+    "contained_within_seconds",
+    "recovered_within_seconds",
+];
 
 /// An experiment, read and checked.
 #[derive(Debug)]
@@ -77,7 +88,11 @@ pub enum DetectorKind {
         self_test: Value,
     },
     /// A metric that rises above its value before the injection. Its self-test is that it can be read.
-    Probe { service: String, path: String, metric: String },
+    Probe {
+        service: String,
+        path: String,
+        metric: String,
+    },
 }
 
 impl DetectorKind {
@@ -137,14 +152,14 @@ impl Experiment {
 
     /// What a run will do, in order.
     pub fn plan(&self) -> Vec<PlannedAction> {
-        let planned = |fault: &Box<dyn Fault>| PlannedAction {
+        let planned = |fault: &dyn Fault| PlannedAction {
             fault: format!("chaos/{}", fault.entry().id),
             action: fault.action(),
             undo_class: fault.entry().undo_class,
             undo: fault.undo_action(),
             deadline_s: self.deadline.as_secs(),
         };
-        self.faults.iter().map(planned).collect()
+        self.faults.iter().map(|fault| planned(fault.as_ref())).collect()
     }
 
     /// The Sigma rule files that its detectors name, each once, relative to the tree.
@@ -160,6 +175,12 @@ impl Experiment {
         rules.sort_unstable();
         rules.dedup();
         rules
+    }
+
+    /// A run waits for a detection when one is expected, and when nothing is: then all there is to measure is.
+    pub(crate) fn awaits_detection(&self) -> bool {
+        let asked = self.expect.detected_within_seconds.is_some() || self.expect == Expect::default();
+        asked && !self.detectors.is_empty()
     }
 
     /// The probe of the fault that has one: what containment is measured with.
@@ -208,24 +229,44 @@ fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
 fn read_steady(section: &Section<'_>) -> Option<Steady> {
     section.only(STEADY_KEYS);
     let request = read_request(section);
-    let status = section.number("status", 100..=599).and_then(|status| u16::try_from(status).ok());
-    let requests =
-        section.number("requests", 1..=STEADY_REQUESTS_MAX).and_then(|requests| u32::try_from(requests).ok());
-    Some(Steady { request: request?, status: status?, requests: requests? })
+    let status = section
+        .number("status", 100..=599)
+        .and_then(|status| u16::try_from(status).ok());
+    let requests = section
+        .number("requests", 1..=STEADY_REQUESTS_MAX)
+        .and_then(|requests| u32::try_from(requests).ok());
+    Some(Steady {
+        request: request?,
+        status: status?,
+        requests: requests?,
+    })
 }
 
 fn read_faults(top: &Section<'_>) -> Option<Vec<Box<dyn Fault>>> {
     let sections = top.sections("fault");
     if sections.is_empty() || sections.len() > FAULTS_MAX {
-        let message = format!("an experiment has 1 to {FAULTS_MAX} faults, this one has {}", sections.len());
-        top.problem("fault", "chaos/faults", message, "add a `[[fault]]` with an `id` of `proofmark explain chaos`");
+        let message = format!(
+            "an experiment has 1 to {FAULTS_MAX} faults, this one has {}",
+            sections.len()
+        );
+        top.problem(
+            "fault",
+            "chaos/faults",
+            message,
+            "add a `[[fault]]` with an `id` of `proofmark explain chaos`",
+        );
         return None;
     }
     let faults: Vec<_> = sections.iter().map(read_fault).collect();
     let faults: Vec<_> = faults.into_iter().collect::<Option<_>>()?;
     if faults.iter().filter(|fault| fault.probe().is_some()).count() > 1 {
         let message = "more than one fault revokes a credential".to_owned();
-        top.problem("fault", "chaos/faults", message, "write one experiment for each credential");
+        top.problem(
+            "fault",
+            "chaos/faults",
+            message,
+            "write one experiment for each credential",
+        );
         return None;
     }
     Some(faults)
@@ -235,7 +276,12 @@ fn read_fault(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let id = section.text("id")?;
     let Some(entry) = faults::ALL.iter().find(|entry| entry.id == id) else {
         let known: Vec<&str> = faults::ALL.iter().map(|entry| entry.id).collect();
-        section.problem("id", "chaos/unknown-fault", format!("no fault is called `{id}`"), &suggestion(&id, &known));
+        section.problem(
+            "id",
+            "chaos/unknown-fault",
+            format!("no fault is called `{id}`"),
+            &suggestion(&id, &known),
+        );
         return None;
     };
     let keys: Vec<&str> = entry.keys.iter().copied().chain(["id"]).collect();
@@ -251,7 +297,9 @@ fn read_detectors(top: &Section<'_>) -> Vec<Detector> {
     }
     let mut detectors: Vec<Detector> = Vec::new();
     for section in sections.iter().take(DETECTORS_MAX) {
-        let Some(detector) = read_detector(section) else { continue };
+        let Some(detector) = read_detector(section) else {
+            continue;
+        };
         if detectors.iter().any(|other| other.id == detector.id) {
             let message = format!("two detectors are called `{}`", detector.id);
             section.problem("id", "chaos/detectors", message, "give each an id of its own");
@@ -270,14 +318,21 @@ fn read_detector(section: &Section<'_>) -> Option<Detector> {
             section.only(&["id", "kind", "rule", "self_test"]);
             let rule = read_rule(section);
             let self_test = read_self_test(section);
-            DetectorKind::Sigma { rule: rule?, self_test: self_test? }
+            DetectorKind::Sigma {
+                rule: rule?,
+                self_test: self_test?,
+            }
         }
         "probe" => {
             section.only(&["id", "kind", "service", "path", "metric"]);
             let service = section.text("service");
             let path = read_path(section, "path");
             let metric = section.text("metric");
-            DetectorKind::Probe { service: service?, path: path?, metric: metric? }
+            DetectorKind::Probe {
+                service: service?,
+                path: path?,
+                metric: metric?,
+            }
         }
         other => {
             let message = format!("no kind of detector is called `{other}`");
@@ -295,7 +350,12 @@ fn read_rule(section: &Section<'_>) -> Option<String> {
         return Some(rule);
     }
     let message = format!("`{rule}` is not a path within the tree");
-    section.problem("rule", "chaos/bad-path", message, "write it from the tree's root, `/` between parts");
+    section.problem(
+        "rule",
+        "chaos/bad-path",
+        message,
+        "write it from the tree's root, `/` between parts",
+    );
     None
 }
 
@@ -305,7 +365,12 @@ fn read_self_test(section: &Section<'_>) -> Option<Value> {
         Ok(value @ Value::Object(_)) => Some(value),
         _ => {
             let message = "`self_test` is not a JSON object".to_owned();
-            section.problem("self_test", "chaos/bad-self-test", message, "write a log line that the rule must match");
+            section.problem(
+                "self_test",
+                "chaos/bad-self-test",
+                message,
+                "write a log line that the rule must match",
+            );
             None
         }
     }
@@ -314,21 +379,41 @@ fn read_self_test(section: &Section<'_>) -> Option<Value> {
 fn check_times(top: &Section<'_>, experiment: &Experiment) {
     if experiment.window >= experiment.deadline {
         let message = "`window_seconds` is not shorter than `deadline_seconds`".to_owned();
-        top.problem("window_seconds", "chaos/times", message, "everything is undone by the deadline: leave time for that");
+        top.problem(
+            "window_seconds",
+            "chaos/times",
+            message,
+            "everything is undone by the deadline: leave time for that",
+        );
     }
     let held: Duration = experiment.faults.iter().filter_map(|fault| fault.hold()).sum();
     if held >= experiment.window {
-        let message = format!("the faults hold for {} ms, which the window is too short for", held.as_millis());
-        top.problem("window_seconds", "chaos/times", message, "recovery begins when the last fault has ended");
+        let message = format!(
+            "the faults hold for {} ms, which the window is too short for",
+            held.as_millis()
+        );
+        top.problem(
+            "window_seconds",
+            "chaos/times",
+            message,
+            "recovery begins when the last fault has ended",
+        );
     }
 }
 
 /// What can't be measured can't be asked for.
 fn check_expect(top: &Section<'_>, experiment: &Experiment) {
-    let Some(section) = top.optional_section("expect") else { return };
+    let Some(section) = top.optional_section("expect") else {
+        return;
+    };
     if experiment.expect.detected_within_seconds.is_some() && experiment.detectors.is_empty() {
         let message = "detection is expected, and there is no detector".to_owned();
-        section.problem("detected_within_seconds", "chaos/expects-unmeasured", message, "add a `[[detector]]`");
+        section.problem(
+            "detected_within_seconds",
+            "chaos/expects-unmeasured",
+            message,
+            "add a `[[detector]]`",
+        );
     }
     if experiment.expect.contained_within_seconds.is_some() && experiment.probe().is_none() {
         let message = "containment is expected, and no fault has anything to contain".to_owned();
@@ -342,13 +427,21 @@ fn check_expect(top: &Section<'_>, experiment: &Experiment) {
     ] {
         if within.is_some_and(|seconds| Duration::from_secs(seconds) > experiment.window) {
             let message = format!("`{key}` is longer than `window_seconds`");
-            section.problem(key, "chaos/expects-unmeasured", message, "watch at least as long as you are ready to wait");
+            section.problem(
+                key,
+                "chaos/expects-unmeasured",
+                message,
+                "watch at least as long as you are ready to wait",
+            );
         }
     }
 }
 
 fn suggestion(word: &str, known: &[&str]) -> String {
-    nearest(word, known).map_or_else(|| format!("known: {}", quoted(known)), |near| format!("did you mean `{near}`?"))
+    nearest(word, known).map_or_else(
+        || format!("known: {}", quoted(known)),
+        |near| format!("did you mean `{near}`?"),
+    )
 }
 
 #[cfg(test)]
@@ -361,7 +454,10 @@ mod tests {
     #[test]
     fn reads_the_two_kinds() {
         let revoke = Experiment::parse("experiments/revoke-ledger.toml", REVOKE).unwrap();
-        assert_eq!(revoke.title, "a revoked ledger credential stops working, is noticed, and is replaced");
+        assert_eq!(
+            revoke.title,
+            "a revoked ledger credential stops working, is noticed, and is replaced"
+        );
         assert_eq!((revoke.deadline.as_secs(), revoke.window.as_secs()), (60, 30));
         assert_eq!(revoke.steady.request.identity.as_deref(), Some("shopper"));
         assert_eq!(revoke.steady.request.body, br#"{"product":"mug","quantity":1}"#);
@@ -378,7 +474,11 @@ mod tests {
             }]
         );
         let degrade = Experiment::parse("experiments/degrade-link.toml", DEGRADE).unwrap();
-        let faults: Vec<_> = degrade.plan().into_iter().map(|planned| (planned.fault, planned.undo_class)).collect();
+        let faults: Vec<_> = degrade
+            .plan()
+            .into_iter()
+            .map(|planned| (planned.fault, planned.undo_class))
+            .collect();
         assert_eq!(
             faults,
             [
@@ -392,13 +492,18 @@ mod tests {
     #[track_caller]
     fn check(from: &str, to: &str, expect: &[&str]) {
         assert!(REVOKE.contains(from), "{from}");
-        let found = Experiment::parse("x.toml", &REVOKE.replacen(from, to, 1)).err().unwrap_or_default();
+        let found = Experiment::parse("x.toml", &REVOKE.replacen(from, to, 1))
+            .err()
+            .unwrap_or_default();
         let found: Vec<String> = found
             .iter()
             .map(|problem| {
                 let span = problem.span.as_ref().unwrap();
                 let help = problem.help.as_deref().unwrap_or("");
-                format!("{}:{} {} {} ({help})", span.line, span.column, problem.code, problem.message)
+                format!(
+                    "{}:{} {} {} ({help})",
+                    span.line, span.column, problem.code, problem.message
+                )
             })
             .collect();
         assert_eq!(found, expect);
@@ -406,44 +511,76 @@ mod tests {
 
     #[test]
     fn problems_have_places() {
-        check("window_seconds = 30", "window_secnods = 30", &[
-            "1:1 chaos/missing-key the experiment needs `window_seconds` (`window_seconds` is a number from 1 to 300)",
-            "3:1 chaos/unknown-key unknown key `window_secnods` (did you mean `window_seconds`?)",
-        ]);
-        check("status = 201", "status = \"201\"", &[
-            "11:10 chaos/wrong-type `status` is a string, not a whole number (write `status` as a whole number)",
-        ]);
-        check("status = 201", "status = 1000", &[
-            "11:10 chaos/out-of-range `status` is `1000`, not from 100 to 599 ()",
-        ]);
-        check("deadline_seconds = 60", "deadline_seconds = 301", &[
-            "2:20 chaos/out-of-range `deadline_seconds` is `301`, not from 1 to 300 ()",
-        ]);
-        check("deadline_seconds = 60", "deadline_seconds = 20", &[
-            "3:18 chaos/times `window_seconds` is not shorter than `deadline_seconds` \
+        check(
+            "window_seconds = 30",
+            "window_secnods = 30",
+            &[
+                "1:1 chaos/missing-key the experiment needs `window_seconds` (`window_seconds` is a number from 1 to 300)",
+                "3:1 chaos/unknown-key unknown key `window_secnods` (did you mean `window_seconds`?)",
+            ],
+        );
+        check(
+            "status = 201",
+            "status = \"201\"",
+            &["11:10 chaos/wrong-type `status` is a string, not a whole number (write `status` as a whole number)"],
+        );
+        check(
+            "status = 201",
+            "status = 1000",
+            &["11:10 chaos/out-of-range `status` is `1000`, not from 100 to 599 ()"],
+        );
+        check(
+            "deadline_seconds = 60",
+            "deadline_seconds = 301",
+            &["2:20 chaos/out-of-range `deadline_seconds` is `301`, not from 1 to 300 ()"],
+        );
+        check(
+            "deadline_seconds = 60",
+            "deadline_seconds = 20",
+            &[
+                "3:18 chaos/times `window_seconds` is not shorter than `deadline_seconds` \
              (everything is undone by the deadline: leave time for that)",
-        ]);
-        check("id = \"credential-revoked\"", "id = \"credential-revokd\"", &[
-            "15:6 chaos/unknown-fault no fault is called `credential-revokd` (did you mean `credential-revoked`?)",
-        ]);
-        check("method = \"GET\"", "method = \"get\"", &[
-            "20:10 chaos/bad-request `get` is not an HTTP method (write it in capitals: `GET`, `POST`)",
-        ]);
-        check("refused = [401, 403]", "refused = []", &[
-            "22:11 chaos/wrong-type `refused` is an empty list, not a list of numbers that is not empty \
+            ],
+        );
+        check(
+            "id = \"credential-revoked\"",
+            "id = \"credential-revokd\"",
+            &["15:6 chaos/unknown-fault no fault is called `credential-revokd` (did you mean `credential-revoked`?)"],
+        );
+        check(
+            "method = \"GET\"",
+            "method = \"get\"",
+            &["20:10 chaos/bad-request `get` is not an HTTP method (write it in capitals: `GET`, `POST`)"],
+        );
+        check(
+            "refused = [401, 403]",
+            "refused = []",
+            &[
+                "22:11 chaos/wrong-type `refused` is an empty list, not a list of numbers that is not empty \
              (write `refused` as a list of numbers that is not empty)",
-        ]);
-        check("rule = \"detection/ledger-denied.yml\"", "rule = \"../ledger-denied.yml\"", &[
-            "27:8 chaos/bad-path `../ledger-denied.yml` is not a path within the tree \
+            ],
+        );
+        check(
+            "rule = \"detection/ledger-denied.yml\"",
+            "rule = \"../ledger-denied.yml\"",
+            &[
+                "27:8 chaos/bad-path `../ledger-denied.yml` is not a path within the tree \
              (write it from the tree's root, `/` between parts)",
-        ]);
-        check("kind = \"probe\"", "kind = \"prob\"", &[
-            "32:8 chaos/unknown-detector no kind of detector is called `prob` (did you mean `probe`?)",
-        ]);
-        check("contained_within_seconds = 5", "contained_within_seconds = 31", &[
-            "39:28 chaos/expects-unmeasured `contained_within_seconds` is longer than `window_seconds` \
+            ],
+        );
+        check(
+            "kind = \"probe\"",
+            "kind = \"prob\"",
+            &["32:8 chaos/unknown-detector no kind of detector is called `prob` (did you mean `probe`?)"],
+        );
+        check(
+            "contained_within_seconds = 5",
+            "contained_within_seconds = 31",
+            &[
+                "39:28 chaos/expects-unmeasured `contained_within_seconds` is longer than `window_seconds` \
              (watch at least as long as you are ready to wait)",
-        ]);
+            ],
+        );
     }
 
     #[test]
@@ -451,8 +588,16 @@ mod tests {
         let text = "title = 1\nwindow = 2\n[steady]\nstatus = 99\n[[fault]]\nid = \"link-slowed\"\nhold = 1\n[expect]\nx = 1\n";
         let found = Experiment::parse("x.toml", text).unwrap_err();
         let codes: Vec<&str> = found.iter().map(|problem| problem.code.as_str()).collect();
-        assert_eq!(codes.iter().filter(|code| **code == "chaos/unknown-key").count(), 3, "{found:#?}");
-        assert_eq!(codes.iter().filter(|code| **code == "chaos/missing-key").count(), 9, "{found:#?}");
+        assert_eq!(
+            codes.iter().filter(|code| **code == "chaos/unknown-key").count(),
+            3,
+            "{found:#?}"
+        );
+        assert_eq!(
+            codes.iter().filter(|code| **code == "chaos/missing-key").count(),
+            9,
+            "{found:#?}"
+        );
         assert!(found.is_sorted_by_key(|problem| problem.span.as_ref().map(|span| span.line)));
     }
 
@@ -462,7 +607,11 @@ mod tests {
         let text = format!("{without_detectors}[expect]\ndetected_within_seconds = 5\ncontained_within_seconds = 5\n");
         let found = Experiment::parse("x.toml", &text).unwrap_err();
         let codes: Vec<&str> = found.iter().map(|problem| problem.code.as_str()).collect();
-        assert_eq!(codes, ["chaos/expects-unmeasured", "chaos/expects-unmeasured"], "{found:?}");
+        assert_eq!(
+            codes,
+            ["chaos/expects-unmeasured", "chaos/expects-unmeasured"],
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -473,14 +622,23 @@ mod tests {
 
     #[test]
     fn every_fault_has_its_page() {
-        const HEADINGS: [&str; 5] =
-            ["## What it does", "## Why it matters", "## Example", "## What to do instead", "## References"];
+        const HEADINGS: [&str; 5] = [
+            "## What it does",
+            "## Why it matters",
+            "## Example",
+            "## What to do instead",
+            "## References",
+        ];
         for entry in crate::faults() {
             let page = crate::page(entry.id).unwrap();
             assert!(page.starts_with(&format!("# chaos/{}\n", entry.id)), "{page}");
             let headings: Vec<&str> = page.lines().filter(|line| line.starts_with("## ")).collect();
             assert_eq!(headings, HEADINGS, "{}", entry.id);
-            assert!(page.contains(&format!("Undo class: `{}`", entry.undo_class)), "{}", entry.id);
+            assert!(
+                page.contains(&format!("Undo class: `{}`", entry.undo_class)),
+                "{}",
+                entry.id
+            );
             for tag in entry.attack.iter().chain(entry.cwe) {
                 assert!(page.contains(tag), "{} is not on the page of {}", tag, entry.id);
             }

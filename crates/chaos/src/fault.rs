@@ -142,13 +142,22 @@ impl Probe {
         section.only(Self::KEYS);
         let request = read_request(section);
         let refused = section.numbers("refused", 100..=599);
-        let refused = refused?.into_iter().filter_map(|status| u16::try_from(status).ok()).collect();
-        Some(Probe { request: request?, refused })
+        let refused = refused?
+            .into_iter()
+            .filter_map(|status| u16::try_from(status).ok())
+            .collect();
+        Some(Probe {
+            request: request?,
+            refused,
+        })
     }
 
     /// The request with one certain lease.
     pub(crate) fn with(&self, credential: &CredentialRef) -> ServiceRequest {
-        ServiceRequest { credential: Some(credential.clone()), ..self.request.clone() }
+        ServiceRequest {
+            credential: Some(credential.clone()),
+            ..self.request.clone()
+        }
     }
 }
 
@@ -161,13 +170,25 @@ pub(crate) fn read_request(section: &Section<'_>) -> Option<ServiceRequest> {
             return Some(method);
         }
         let message = format!("`{method}` is not an HTTP method");
-        section.problem("method", "chaos/bad-request", message, "write it in capitals: `GET`, `POST`");
+        section.problem(
+            "method",
+            "chaos/bad-request",
+            message,
+            "write it in capitals: `GET`, `POST`",
+        );
         None
     });
     let path = read_path(section, "path");
     let identity = section.optional_text("identity");
     let body = section.optional_text("body").unwrap_or_default().into_bytes();
-    Some(ServiceRequest { service: service?, method: method?, path: path?, identity, body, credential: None })
+    Some(ServiceRequest {
+        service: service?,
+        method: method?,
+        path: path?,
+        identity,
+        body,
+        credential: None,
+    })
 }
 
 /// A request path of a service.
@@ -177,6 +198,11 @@ pub(crate) fn read_path(section: &Section<'_>, key: &str) -> Option<String> {
         return Some(path);
     }
     let message = format!("`{path}` is not a request path");
-    section.problem(key, "chaos/bad-request", message, "it begins with `/` and has no spaces");
+    section.problem(
+        key,
+        "chaos/bad-request",
+        message,
+        "it begins with `/` and has no spaces",
+    );
     None
 }

@@ -25,9 +25,7 @@ mod run;
 mod watch;
 
 pub use environment::{BoxFuture, CredentialRef, Environment, ServiceAnswer, ServiceRequest};
-pub use experiment::{
-    DEADLINE_SECONDS_MAX, Detector, DetectorKind, Expect, Experiment, PlannedAction, Steady,
-};
+pub use experiment::{DEADLINE_SECONDS_MAX, Detector, DetectorKind, Expect, Experiment, PlannedAction, Steady};
 pub use fault::{Entry, Fault, Probe, UndoClass};
 pub use journal::{EntryId, JournalEntry, JournalError, Recovered, Recovery, State, UndoJournal};
 pub use permit::{Conditions, Permit, Refused};
@@ -41,7 +39,13 @@ pub fn faults() -> &'static [Entry] {
 /// The page of a fault, as `explain` prints it: Markdown. `id` is `chaos/credential-revoked` or the name alone.
 pub fn page(id: &str) -> Option<String> {
     let name = id.strip_prefix("chaos/").unwrap_or(id);
-    let (_, source) = faults::PAGES.iter().find(|(page, _)| page.strip_prefix("chaos/") == Some(name))?;
+    let (_, source) = faults::PAGES
+        .iter()
+        .find(|(page, _)| page.strip_prefix("chaos/") == Some(name))?;
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    Some(lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect())
+    Some(
+        lines
+            .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+            .collect(),
+    )
 }

@@ -22,7 +22,10 @@ impl Link {
     pub(crate) fn read(section: &Section<'_>) -> Option<Link> {
         let name = section.text("link");
         let hold_ms = section.number("hold_ms", 1..=DEADLINE_SECONDS_MAX * 1000);
-        Some(Link { name: name?, hold_ms: hold_ms? })
+        Some(Link {
+            name: name?,
+            hold_ms: hold_ms?,
+        })
     }
 
     pub(crate) fn parameters(&self) -> BTreeMap<String, Value> {
@@ -33,7 +36,10 @@ impl Link {
     }
 
     pub(crate) fn undo_action(&self) -> String {
-        format!("remove what was put on link `{}` and read that back; it dies with the worker", self.name)
+        format!(
+            "remove what was put on link `{}` and read that back; it dies with the worker",
+            self.name
+        )
     }
 
     pub(crate) fn hold(&self) -> Duration {
@@ -76,7 +82,12 @@ impl Link {
         if found == toxics {
             Ok(())
         } else {
-            Err(format!("link `{}` has {} toxics where {} are expected", self.name, found.len(), toxics.len()))
+            Err(format!(
+                "link `{}` has {} toxics where {} are expected",
+                self.name,
+                found.len(),
+                toxics.len()
+            ))
         }
     }
 }

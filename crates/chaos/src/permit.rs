@@ -49,8 +49,14 @@ impl Permit {
         };
         refuse(conditions.cancelled, "stopped before anything was injected");
         refuse(!conditions.opted_in, "the environment has not opted in to experiments");
-        refuse(conditions.other_running, "another experiment runs, or left something to undo");
-        refuse(experiment.deadline.as_secs() > DEADLINE_SECONDS_MAX, "the deadline is longer than 300 s");
+        refuse(
+            conditions.other_running,
+            "another experiment runs, or left something to undo",
+        );
+        refuse(
+            experiment.deadline.as_secs() > DEADLINE_SECONDS_MAX,
+            "the deadline is longer than 300 s",
+        );
         if let Some(reason) = &conditions.unsteady {
             reasons.push(format!("no steady state to begin with: {reason}"));
         }
@@ -63,7 +69,13 @@ impl Permit {
         for reason in &conditions.unfit {
             reasons.push(format!("a fault can't bite: {reason}"));
         }
-        if reasons.is_empty() { Ok(Permit { experiment: experiment.digest }) } else { Err(Refused { reasons }) }
+        if reasons.is_empty() {
+            Ok(Permit {
+                experiment: experiment.digest,
+            })
+        } else {
+            Err(Refused { reasons })
+        }
     }
 
     /// The experiment it was given for.
@@ -86,23 +98,56 @@ mod tests {
 
     #[test]
     fn each_condition_alone_refuses() {
-        let experiment =
-            Experiment::parse("x.toml", include_str!("../tests/revoke-ledger.toml")).unwrap();
-        let good = Conditions { opted_in: true, ..Conditions::default() };
-        assert_eq!(Permit::obtain(&experiment, &good).unwrap().experiment(), experiment.digest);
+        let experiment = Experiment::parse("x.toml", include_str!("../tests/revoke-ledger.toml")).unwrap();
+        let good = Conditions {
+            opted_in: true,
+            ..Conditions::default()
+        };
+        assert_eq!(
+            Permit::obtain(&experiment, &good).unwrap().experiment(),
+            experiment.digest
+        );
         let words = || vec!["x".to_owned()];
         for bad in [
-            Conditions { opted_in: false, ..good.clone() },
-            Conditions { unsteady: Some("x".to_owned()), ..good.clone() },
-            Conditions { firing: words(), ..good.clone() },
-            Conditions { broken: words(), ..good.clone() },
-            Conditions { unfit: words(), ..good.clone() },
-            Conditions { other_running: true, ..good.clone() },
-            Conditions { cancelled: true, ..good.clone() },
+            Conditions {
+                opted_in: false,
+                ..good.clone()
+            },
+            Conditions {
+                unsteady: Some("x".to_owned()),
+                ..good.clone()
+            },
+            Conditions {
+                firing: words(),
+                ..good.clone()
+            },
+            Conditions {
+                broken: words(),
+                ..good.clone()
+            },
+            Conditions {
+                unfit: words(),
+                ..good.clone()
+            },
+            Conditions {
+                other_running: true,
+                ..good.clone()
+            },
+            Conditions {
+                cancelled: true,
+                ..good.clone()
+            },
         ] {
-            assert_eq!(Permit::obtain(&experiment, &bad).unwrap_err().reasons.len(), 1, "{bad:?}");
+            assert_eq!(
+                Permit::obtain(&experiment, &bad).unwrap_err().reasons.len(),
+                1,
+                "{bad:?}"
+            );
         }
-        let long = Experiment { deadline: std::time::Duration::from_secs(301), ..experiment };
+        let long = Experiment {
+            deadline: std::time::Duration::from_secs(301),
+            ..experiment
+        };
         assert!(Permit::obtain(&long, &good).is_err());
     }
 }

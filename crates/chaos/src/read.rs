@@ -25,26 +25,50 @@ pub(crate) struct Section<'d> {
 
 impl<'t> Document<'t> {
     pub(crate) fn new(path: &'t str, text: &'t str) -> Self {
-        Document { path, text, diagnostics: RefCell::new(Vec::new()) }
+        Document {
+            path,
+            text,
+            diagnostics: RefCell::new(Vec::new()),
+        }
     }
 
     /// The document's top table. Syntax errors are noted, and what could be read all the same is returned.
     pub(crate) fn parse(&self) -> Spanned<DeTable<'t>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
-            self.note("chaos/syntax", error.message().to_owned(), error.span().unwrap_or(0..0), None);
+            self.note(
+                "chaos/syntax",
+                error.message().to_owned(),
+                error.span().unwrap_or(0..0),
+                None,
+            );
         }
         table
     }
 
     pub(crate) fn top<'d>(&'d self, table: &'d Spanned<DeTable<'d>>) -> Section<'d> {
-        Section { document: self, name: String::new(), table: table.get_ref(), span: 0..0 }
+        Section {
+            document: self,
+            name: String::new(),
+            table: table.get_ref(),
+            span: 0..0,
+        }
     }
 
     pub(crate) fn note(&self, code: &str, message: String, at: Range<usize>, help: Option<String>) {
         let (line, column) = position(self.text, at.start);
-        let span = Some(Span { path: self.path.to_owned(), line, column, commit: None });
-        self.diagnostics.borrow_mut().push(Diagnostic { code: code.to_owned(), message, span, help });
+        let span = Some(Span {
+            path: self.path.to_owned(),
+            line,
+            column,
+            commit: None,
+        });
+        self.diagnostics.borrow_mut().push(Diagnostic {
+            code: code.to_owned(),
+            message,
+            span,
+            help,
+        });
     }
 
     pub(crate) fn has_problems(&self) -> bool {
@@ -64,7 +88,11 @@ impl<'d> Section<'d> {
     pub(crate) fn only(&self, known: &[&str]) {
         for key in self.table.keys() {
             if !known.contains(&key.get_ref().as_ref()) {
-                let place = if self.name.is_empty() { String::new() } else { format!(" in {}", self.name) };
+                let place = if self.name.is_empty() {
+                    String::new()
+                } else {
+                    format!(" in {}", self.name)
+                };
                 let help = nearest(key.get_ref(), known).map_or_else(
                     || format!("known here: {}", quoted(known)),
                     |near| format!("did you mean `{near}`?"),
@@ -134,23 +162,33 @@ impl<'d> Section<'d> {
             format!("[{}.{key}]", self.name.trim_matches(['[', ']']))
         };
         match value.get_ref() {
-            DeValue::Table(table) => Some(Section { document: self.document, name, table, span: value.span() }),
+            DeValue::Table(table) => Some(Section {
+                document: self.document,
+                name,
+                table,
+                span: value.span(),
+            }),
             other => self.mistyped(key, other, &format!("a table: {name}")),
         }
     }
 
     /// The tables of a list, none when the key is absent.
     pub(crate) fn sections(&self, key: &str) -> Vec<Section<'d>> {
-        let Some(value) = self.table.get(key) else { return Vec::new() };
+        let Some(value) = self.table.get(key) else {
+            return Vec::new();
+        };
         let name = format!("[[{key}]]");
         let DeValue::Array(items) = value.get_ref() else {
             self.mistyped::<()>(key, value.get_ref(), &format!("a list of tables: {name}"));
             return Vec::new();
         };
         let section = |item: &'d Spanned<DeValue<'d>>| match item.get_ref() {
-            DeValue::Table(table) => {
-                Some(Section { document: self.document, name: name.clone(), table, span: item.span() })
-            }
+            DeValue::Table(table) => Some(Section {
+                document: self.document,
+                name: name.clone(),
+                table,
+                span: item.span(),
+            }),
             other => self.mistyped(key, other, &format!("a list of tables: {name}")),
         };
         items.iter().filter_map(section).collect()
@@ -160,9 +198,18 @@ impl<'d> Section<'d> {
         if self.has(key) {
             return Some(());
         }
-        let place = if self.name.is_empty() { "the experiment".to_owned() } else { self.name.clone() };
+        let place = if self.name.is_empty() {
+            "the experiment".to_owned()
+        } else {
+            self.name.clone()
+        };
         let message = format!("{place} needs `{key}`");
-        self.document.note("chaos/missing-key", message, self.span.clone(), Some(format!("`{key}` is {what}")));
+        self.document.note(
+            "chaos/missing-key",
+            message,
+            self.span.clone(),
+            Some(format!("`{key}` is {what}")),
+        );
         None
     }
 
@@ -182,7 +229,12 @@ impl<'d> Section<'d> {
 
     fn mistyped<T>(&self, key: &str, value: &DeValue<'_>, expected: &str) -> Option<T> {
         let message = format!("`{key}` is {}, not {expected}", kind(value));
-        self.problem(key, "chaos/wrong-type", message, &format!("write `{key}` as {expected}"));
+        self.problem(
+            key,
+            "chaos/wrong-type",
+            message,
+            &format!("write `{key}` as {expected}"),
+        );
         None
     }
 }
@@ -198,7 +250,11 @@ pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
 }
 
 pub(crate) fn quoted(words: &[&str]) -> String {
-    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+    words
+        .iter()
+        .map(|word| format!("`{word}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Line and column of a byte, both from 1, the column in bytes.
@@ -206,7 +262,10 @@ fn position(text: &str, offset: usize) -> (u32, u32) {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
     let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    (
+        u32::try_from(line).unwrap_or(u32::MAX),
+        u32::try_from(column).unwrap_or(u32::MAX),
+    )
 }
 
 /// Levenshtein distance. Words longer than 64 bytes are no typing errors of ours.

@@ -69,7 +69,11 @@ pub async fn run(
     }
     let conditions = Conditions {
         opted_in: environment.opted_in(),
-        unfit: if unsteady.is_none() { unfit(experiment, environment).await } else { Vec::new() },
+        unfit: if unsteady.is_none() {
+            unfit(experiment, environment).await
+        } else {
+            Vec::new()
+        },
         unsteady,
         firing: detectors.firing(),
         broken: detectors.broken(),
@@ -103,13 +107,13 @@ pub async fn run(
 }
 
 /// A request, bounded in time.
-pub(crate) async fn ask(
-    environment: &dyn Environment,
-    request: &ServiceRequest,
-) -> Result<ServiceAnswer, String> {
+pub(crate) async fn ask(environment: &dyn Environment, request: &ServiceRequest) -> Result<ServiceAnswer, String> {
     match timeout(Duration::from_millis(REQUEST_MS_MAX), environment.request(request)).await {
         Ok(answer) => answer,
-        Err(_) => Err(format!("no answer from `{}` within {REQUEST_MS_MAX} ms", request.service)),
+        Err(_) => Err(format!(
+            "no answer from `{}` within {REQUEST_MS_MAX} ms",
+            request.service
+        )),
     }
 }
 
@@ -209,7 +213,12 @@ impl<'a> Attack<'a> {
         if let Some(first) = faults.first() {
             journal.advance(first.entry, State::Injecting)?;
         }
-        Ok(Attack { environment, journal, permit, faults })
+        Ok(Attack {
+            environment,
+            journal,
+            permit,
+            faults,
+        })
     }
 
     /// Injects in order; a fault that ends by itself has ended before the next one begins.
@@ -247,7 +256,9 @@ impl<'a> Attack<'a> {
                 // A way forward is the holder's to take: asking again doesn't bring it about.
                 let once = ongoing.fault.entry().undo_class == UndoClass::Irreversible;
                 if once || self.environment.now().boottime >= deadline {
-                    ongoing.unknown.push(format!("`{}` is not undone: {reason}", ongoing.fault.entry().id));
+                    ongoing
+                        .unknown
+                        .push(format!("`{}` is not undone: {reason}", ongoing.fault.entry().id));
                     break;
                 }
                 sleep(Duration::from_millis(UNDO_PAUSE_MS)).await;
@@ -265,13 +276,20 @@ impl<'a> Attack<'a> {
                 parameters.insert("injection_us".to_owned(), interval.into());
             }
             if !ongoing.injected.revoked.is_empty() {
-                let revoked = ongoing.injected.revoked.iter().map(|lease| lease.0.clone()).collect::<Vec<_>>();
+                let revoked = ongoing
+                    .injected
+                    .revoked
+                    .iter()
+                    .map(|lease| lease.0.clone())
+                    .collect::<Vec<_>>();
                 parameters.insert("revoked".to_owned(), revoked.into());
             }
             let felt = ongoing.felt(&seen.samples);
             let id = ongoing.fault.entry().id;
             if ongoing.in_force && !felt {
-                evidence.unknown.push(format!("`{id}` was in force, and no request of the steady state met it"));
+                evidence.unknown.push(format!(
+                    "`{id}` was in force, and no request of the steady state met it"
+                ));
             }
             // A way forward that nobody took is a result, not a doubt.
             if ongoing.fault.entry().undo_class == UndoClass::Irreversible {
@@ -318,7 +336,9 @@ impl<'a> Ongoing<'a> {
 
     /// Waits for the fault's own end, where it has one, and reads back that it lasted until then.
     async fn hold(&mut self, environment: &dyn Environment) -> Result<(), String> {
-        let (Some(hold), Some(injected_at)) = (self.fault.hold(), self.injected_at) else { return Ok(()) };
+        let (Some(hold), Some(injected_at)) = (self.fault.hold(), self.injected_at) else {
+            return Ok(());
+        };
         let held = environment.now().boottime.saturating_sub(injected_at);
         sleep(hold.saturating_sub(held)).await;
         if let Err(reason) = step(self.fault.in_force(environment, &self.injected)).await {
@@ -360,8 +380,11 @@ impl<'a> Ongoing<'a> {
     fn felt(&self, samples: &[crate::fault::Sample]) -> bool {
         let Some(from) = self.injected_at else { return false };
         let until = self.ended_at.unwrap_or(Duration::MAX);
-        let met: Vec<_> =
-            samples.iter().filter(|sample| sample.start >= from && sample.start < until).copied().collect();
+        let met: Vec<_> = samples
+            .iter()
+            .filter(|sample| sample.start >= from && sample.start < until)
+            .copied()
+            .collect();
         self.fault.felt(&Met { samples: &met, until })
     }
 }
@@ -399,7 +422,11 @@ fn fill_in(
     let (contained, recovered) = (watch.contained(), watch.recovered());
     let seen = watch.seen();
     let ends = experiment.faults.iter().any(|fault| fault.hold().is_some());
-    let recovery_from = if ends { seen.settled.unwrap_or(watch.start) } else { watch.start };
+    let recovery_from = if ends {
+        seen.settled.unwrap_or(watch.start)
+    } else {
+        watch.start
+    };
     evidence.detected_us = detectors.detected().map(since(watch.start));
     evidence.contained_us = contained.map(since(watch.start));
     evidence.recovered_us = recovered.map(since(recovery_from));
@@ -424,16 +451,28 @@ fn missed(evidence: &ChaosExperiment, experiment: &Experiment, wrongly_served: u
         match measured {
             Some(measured) if measured <= within * 1_000_000 => None,
             Some(measured) => Some((format!("only after {:.1} s", seconds(measured)), within)),
-            None => Some((format!("not within the {:.1} s that were watched", seconds(evidence.window_us)), within)),
+            None => Some((
+                format!("not within the {:.1} s that were watched", seconds(evidence.window_us)),
+                within,
+            )),
         }
     };
     let mut notes = Vec::new();
     if let Some((when, within)) = late(evidence.detected_us, expect.detected_within_seconds) {
-        let armed: Vec<_> = evidence.detectors.iter().map(|detector| format!("`{}`", detector.id)).collect();
-        notes.push(format!("noticed {when}, {within} s expected (armed: {})", armed.join(", ")));
+        let armed: Vec<_> = evidence
+            .detectors
+            .iter()
+            .map(|detector| format!("`{}`", detector.id))
+            .collect();
+        notes.push(format!(
+            "noticed {when}, {within} s expected (armed: {})",
+            armed.join(", ")
+        ));
     }
     if let Some((when, within)) = late(evidence.contained_us, expect.contained_within_seconds) {
-        let service = experiment.probe().map_or("", |(_, probe)| probe.request.service.as_str());
+        let service = experiment
+            .probe()
+            .map_or("", |(_, probe)| probe.request.service.as_str());
         notes.push(format!(
             "contained {when}, {within} s expected: `{service}` served the revoked credential {wrongly_served} times"
         ));

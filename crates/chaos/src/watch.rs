@@ -70,7 +70,14 @@ impl<'a> Watch<'a> {
         start: Duration,
     ) -> Self {
         let (stop, _) = watch::channel(false);
-        Watch { environment, experiment, detectors, start, seen: Mutex::new(Seen::default()), stop }
+        Watch {
+            environment,
+            experiment,
+            detectors,
+            start,
+            seen: Mutex::new(Seen::default()),
+            stop,
+        }
     }
 
     /// Watches while `attack` injects; returns once everything asked for is known, the window is over, or the run
@@ -156,7 +163,7 @@ impl<'a> Watch<'a> {
     fn everything_known(&self) -> bool {
         let mut seen = self.seen();
         let contained = self.experiment.probe().is_none() || seen.refusals >= REFUSALS;
-        let detected = self.detectors.len() == 0 || self.detectors.detected().is_some();
+        let detected = !self.experiment.awaits_detection() || self.detectors.detected().is_some();
         if !(contained && detected && seen.recovered(self.experiment).is_some()) {
             seen.known = None;
             return false;
@@ -180,7 +187,8 @@ impl<'a> Watch<'a> {
         while !*self.stop.borrow() && !probes.iter().all(|index| self.detectors.is_done(*index)) {
             for index in &probes {
                 if !self.detectors.is_done(*index) {
-                    self.unless_stopped(self.detectors.read_probe(*index, self.environment, self.start)).await;
+                    self.unless_stopped(self.detectors.read_probe(*index, self.environment, self.start))
+                        .await;
                 }
             }
             self.pause(Duration::from_millis(DETECTOR_MS)).await;
@@ -189,7 +197,9 @@ impl<'a> Watch<'a> {
 
     /// Presents the revoked credential for as long as the run lasts.
     async fn probe(&self) {
-        let Some((_, probe)) = self.experiment.probe() else { return };
+        let Some((_, probe)) = self.experiment.probe() else {
+            return;
+        };
         while !*self.stop.borrow() {
             let revoked = self.seen().revoked.clone();
             if let Some(revoked) = revoked {
@@ -207,7 +217,11 @@ impl<'a> Watch<'a> {
             match answer {
                 Ok(answer) if probe.refused.contains(&answer.status) => seen.count("probe_refused"),
                 Ok(answer) => {
-                    seen.count(if answer.status < 400 { "probe_wrongly_served" } else { "probe_failed" });
+                    seen.count(if answer.status < 400 {
+                        "probe_wrongly_served"
+                    } else {
+                        "probe_failed"
+                    });
                     return seen.not_refused();
                 }
                 Err(_) => {
@@ -256,7 +270,11 @@ impl<'a> Watch<'a> {
             let sample = {
                 let mut seen = self.seen();
                 seen.count("sent");
-                seen.samples.push(Sample { start, end: None, served: false });
+                seen.samples.push(Sample {
+                    start,
+                    end: None,
+                    served: false,
+                });
                 seen.samples.len() - 1
             };
             let request = &self.experiment.steady.request;
@@ -333,7 +351,10 @@ impl Seen {
     /// those requests, or of the way forward when that came later: until then the holder was only lucky.
     fn recovered(&self, experiment: &Experiment) -> Option<Duration> {
         let enough = self.served >= experiment.steady.requests;
-        self.served_from.filter(|_| enough).zip(self.forward).map(|(served, forward)| served.max(forward))
+        self.served_from
+            .filter(|_| enough)
+            .zip(self.forward)
+            .map(|(served, forward)| served.max(forward))
     }
 }
 

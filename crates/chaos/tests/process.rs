@@ -42,14 +42,32 @@ mod linux {
     pub fn run_tests(filter: Option<&str>) {
         let tests: [(&str, fn()); 9] = [
             ("links_carry_traffic_and_toxics", links_carry_traffic_and_toxics),
-            ("a_worker_that_dies_is_told_and_replaced", a_worker_that_dies_is_told_and_replaced),
+            (
+                "a_worker_that_dies_is_told_and_replaced",
+                a_worker_that_dies_is_told_and_replaced,
+            ),
             ("stopping_ends_the_process", stopping_ends_the_process),
-            ("a_warden_that_is_let_go_touches_nothing", a_warden_that_is_let_go_touches_nothing),
-            ("bad_command_lines_end_with_an_error", bad_command_lines_end_with_an_error),
+            (
+                "a_warden_that_is_let_go_touches_nothing",
+                a_warden_that_is_let_go_touches_nothing,
+            ),
+            (
+                "bad_command_lines_end_with_an_error",
+                bad_command_lines_end_with_an_error,
+            ),
             ("a_killed_supervisor_leaves_nothing", a_killed_supervisor_leaves_nothing),
-            ("the_next_start_waits_for_the_warden", the_next_start_waits_for_the_warden),
-            ("with_everything_killed_the_next_start_undoes", with_everything_killed_the_next_start_undoes),
-            ("a_stopped_supervisor_is_taken_for_dead", a_stopped_supervisor_is_taken_for_dead),
+            (
+                "the_next_start_waits_for_the_warden",
+                the_next_start_waits_for_the_warden,
+            ),
+            (
+                "with_everything_killed_the_next_start_undoes",
+                with_everything_killed_the_next_start_undoes,
+            ),
+            (
+                "a_stopped_supervisor_is_taken_for_dead",
+                a_stopped_supervisor_is_taken_for_dead,
+            ),
         ];
         let filter = filter.filter(|filter| !filter.starts_with('-')).unwrap_or("");
         let chosen = tests.iter().filter(|(name, _)| name.contains(filter));
@@ -69,7 +87,11 @@ mod linux {
     }
 
     fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap()
     }
 
     /// A server that answers each line with a word and the line.
@@ -129,14 +151,17 @@ mod linux {
     /// True while a process runs; one that only waits to be reaped doesn't.
     fn runs(pid: u32) -> bool {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
     }
 
     /// Processes with this text on their command line.
     fn processes(text: &str) -> Vec<u32> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             if String::from_utf8_lossy(&line).contains(text) {
                 found.push(pid);
@@ -152,7 +177,10 @@ mod linux {
         let worker = Worker::spawn(&exe(), vec![a_link, b_link]).unwrap();
         assert_eq!(ask(a).unwrap().0, "first hello");
         assert_eq!(ask(b).unwrap().0, "second hello");
-        let slow = vec![Toxic::Latency { delay_ms: 150, jitter_ms: 0 }];
+        let slow = vec![Toxic::Latency {
+            delay_ms: 150,
+            jitter_ms: 0,
+        }];
         runtime.block_on(worker.set("a", slow.clone())).unwrap();
         assert_eq!(runtime.block_on(worker.get("a")).unwrap(), slow);
         assert_eq!(runtime.block_on(worker.get("b")).unwrap(), []);
@@ -180,7 +208,11 @@ mod linux {
         assert!(ask(address).is_err());
         let old = worker.pid();
         kill(old, Signal::KILL);
-        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(1), worker.ended()).await.unwrap() });
+        runtime.block_on(async {
+            tokio::time::timeout(Duration::from_secs(1), worker.ended())
+                .await
+                .unwrap()
+        });
         assert!(!worker.is_running() && !runs(old));
         let gone = runtime.block_on(worker.set("a", vec![])).unwrap_err();
         assert_eq!(gone.to_string(), "the worker is gone");
@@ -197,8 +229,15 @@ mod linux {
         let mut open = TcpStream::connect(address).unwrap();
         let start = Instant::now();
         drop(worker);
-        assert!(!runs(pid) && start.elapsed() < Duration::from_millis(900), "{:?}", start.elapsed());
-        assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert!(
+            !runs(pid) && start.elapsed() < Duration::from_millis(900),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(
+            TcpStream::connect(address).unwrap_err().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
         open.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
         assert!(matches!(open.read(&mut [0]), Ok(0) | Err(_)));
     }
@@ -210,7 +249,9 @@ mod linux {
 
     impl Place {
         fn new() -> Place {
-            Place { folder: tempfile::Builder::new().prefix("proofmark-").tempdir().unwrap() }
+            Place {
+                folder: tempfile::Builder::new().prefix("proofmark-").tempdir().unwrap(),
+            }
         }
 
         fn undo(&self) -> PathBuf {
@@ -244,7 +285,9 @@ mod linux {
         let journal = place.journal();
         journal.register_scratch(&place.scratch()).unwrap();
         fs::create_dir(place.scratch()).unwrap();
-        let entry = journal.plan("x", "link-reset", UndoClass::ProcessBounded, "remove", &BTreeMap::new()).unwrap();
+        let entry = journal
+            .plan("x", "link-reset", UndoClass::ProcessBounded, "remove", &BTreeMap::new())
+            .unwrap();
         let (_, link) = link("a", upstream("first"));
         let worker = Worker::spawn(&exe(), vec![link]).unwrap();
         let warden = Warden::spawn(&exe(), &place.undo(), &worker).unwrap();
@@ -268,12 +311,24 @@ mod linux {
             &["__worker", "--link", "a"],
             &["__worker", "--what", "1"],
             &["__warden"],
-            &["__warden", "--control-fd", "999", "--lock-fd", "998", "--supervisor", "1", "--journal", "."],
+            &[
+                "__warden",
+                "--control-fd",
+                "999",
+                "--lock-fd",
+                "998",
+                "--supervisor",
+                "1",
+                "--journal",
+                ".",
+            ],
         ] {
             let status = Command::new(exe()).args(args).stderr(Stdio::null()).status().unwrap();
             assert_eq!(status.code(), Some(1), "{args:?}");
         }
-        let missing = Worker::spawn(Path::new("/nonexistent/proofmark"), Vec::new()).err().unwrap();
+        let missing = Worker::spawn(Path::new("/nonexistent/proofmark"), Vec::new())
+            .err()
+            .unwrap();
         assert!(missing.to_string().starts_with("can't start the worker: "), "{missing}");
         let other = Worker::spawn(Path::new("/bin/true"), Vec::new()).err().unwrap();
         assert!(other.to_string().starts_with("can't start the worker: "), "{other}");
@@ -297,17 +352,29 @@ mod linux {
             let _ = fs::write(scratch.join(format!("deep/folder/{}", round % 64)), "x");
             let (class, toxics) = match round % 3 {
                 0 => (UndoClass::ProcessBounded, vec![Toxic::Reset]),
-                1 => (UndoClass::ProcessBounded, vec![Toxic::Latency { delay_ms: 50, jitter_ms: 0 }]),
+                1 => (
+                    UndoClass::ProcessBounded,
+                    vec![Toxic::Latency {
+                        delay_ms: 50,
+                        jitter_ms: 0,
+                    }],
+                ),
                 _ => (UndoClass::Irreversible, vec![]),
             };
-            let entry = journal.plan("x.toml", "fault", class, "take it back", &BTreeMap::new()).unwrap();
+            let entry = journal
+                .plan("x.toml", "fault", class, "take it back", &BTreeMap::new())
+                .unwrap();
             journal.advance(entry, State::Injecting).unwrap();
             // One that was stopped finds its worker gone when it goes on.
-            let Ok(()) = runtime.block_on(worker.set(&args[0], toxics)) else { return };
+            let Ok(()) = runtime.block_on(worker.set(&args[0], toxics)) else {
+                return;
+            };
             journal.advance(entry, State::Injected).unwrap();
             std::thread::sleep(Duration::from_millis(10));
             journal.advance(entry, State::Undoing).unwrap();
-            let Ok(()) = runtime.block_on(worker.set(&args[0], vec![])) else { return };
+            let Ok(()) = runtime.block_on(worker.set(&args[0], vec![])) else {
+                return;
+            };
             journal.advance(entry, State::last(class)).unwrap();
         }
     }
@@ -334,7 +401,11 @@ mod linux {
             let mut output = io::BufReader::new(self.output.take().unwrap());
             io::BufRead::read_line(&mut output, &mut line).unwrap();
             let words: Vec<&str> = line.split_whitespace().collect();
-            (words[0].parse().unwrap(), words[1].parse().unwrap(), words[2].parse().unwrap())
+            (
+                words[0].parse().unwrap(),
+                words[1].parse().unwrap(),
+                words[2].parse().unwrap(),
+            )
         }
 
         fn kill(&mut self) {
@@ -354,7 +425,9 @@ mod linux {
             if early {
                 std::thread::sleep(Duration::from_millis(rng.below(60)));
                 supervisor.kill();
-                eventually("everything is gone", Duration::from_secs(2), || processes(&place.mark()).is_empty());
+                eventually("everything is gone", Duration::from_secs(2), || {
+                    processes(&place.mark()).is_empty()
+                });
                 wait_for_last_warden(&place.undo()).unwrap();
                 let journal = place.journal();
                 assert_eq!(journal.recover_at_start().unwrap().failed, Vec::<String>::new());
@@ -384,7 +457,9 @@ mod linux {
             assert!(place.scratch().join("deep/folder").is_dir());
             supervisor.kill();
         }
-        eventually("everything is gone", Duration::from_secs(2), || processes(&place.mark()).is_empty());
+        eventually("everything is gone", Duration::from_secs(2), || {
+            processes(&place.mark()).is_empty()
+        });
         place.expect_clean();
     }
 
@@ -401,8 +476,13 @@ mod linux {
                 kill(worker, Signal::KILL);
             }
             supervisor.kill();
-            eventually("the worker is gone", Duration::from_secs(2), || !runs(worker) && !runs(warden));
-            assert!(TcpStream::connect(address).is_err());
+            eventually("the worker is gone", Duration::from_secs(2), || {
+                !runs(worker) && !runs(warden)
+            });
+            // A process whose first thread is dead may have others that still hold its sockets for a moment.
+            eventually("the port is closed", Duration::from_secs(2), || {
+                TcpStream::connect(address).is_err()
+            });
             wait_for_last_warden(&place.undo()).unwrap();
             let journal = place.journal();
             assert!(place.scratch().exists());
@@ -419,13 +499,17 @@ mod linux {
         std::thread::sleep(Duration::from_millis(700));
         assert!(runs(worker), "a moment is no death");
         // The worker waits to be reaped by the one that is stopped.
-        eventually("worker and warden are gone", Duration::from_millis(2300), || !runs(worker) && !runs(warden));
+        eventually("worker and warden are gone", Duration::from_millis(2300), || {
+            !runs(worker) && !runs(warden)
+        });
         place.expect_clean();
         // Going on, it can't bring back what was closed.
         kill(supervisor.child.id(), Signal::CONT);
         std::thread::sleep(Duration::from_millis(300));
         supervisor.kill();
-        eventually("everything is gone", Duration::from_secs(2), || processes(&place.mark()).is_empty());
+        eventually("everything is gone", Duration::from_secs(2), || {
+            processes(&place.mark()).is_empty()
+        });
         let journal = place.journal();
         journal.recover_at_start().unwrap();
         place.expect_clean();

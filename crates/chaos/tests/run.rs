@@ -91,8 +91,15 @@ struct World {
 
 impl Scripted {
     fn new(script: Script) -> Self {
-        let world = World { stubborn: script.stubborn, ..World::default() };
-        Scripted { script, origin: Instant::now(), world: Mutex::new(world) }
+        let world = World {
+            stubborn: script.stubborn,
+            ..World::default()
+        };
+        Scripted {
+            script,
+            origin: Instant::now(),
+            world: Mutex::new(world),
+        }
     }
 
     fn since_injection(&self) -> Option<Duration> {
@@ -100,20 +107,30 @@ impl Scripted {
     }
 
     fn passed(&self, after: Option<u64>) -> bool {
-        after.zip(self.since_injection()).is_some_and(|(after, since)| since >= Duration::from_millis(after))
+        after
+            .zip(self.since_injection())
+            .is_some_and(|(after, since)| since >= Duration::from_millis(after))
     }
 
     fn recovered(&self) -> bool {
         let world = self.world.lock().unwrap();
-        let Some(from) = world.cleared.or(world.injected) else { return true };
-        self.script.recovered.is_some_and(|after| from.elapsed() >= Duration::from_millis(after))
+        let Some(from) = world.cleared.or(world.injected) else {
+            return true;
+        };
+        self.script
+            .recovered
+            .is_some_and(|after| from.elapsed() >= Duration::from_millis(after))
     }
 
     async fn answer(&self, request: &ServiceRequest) -> Result<u16, String> {
         if let Some(credential) = &request.credential {
             let refused = credential.0 == "lease-1" && self.passed(self.script.contained);
             let flaps = self.script.flapping && self.since_injection().is_some_and(|since| since.as_millis() < 30);
-            return Ok(if refused || flaps || self.script.probe_refuses_all { 401 } else { 200 });
+            return Ok(if refused || flaps || self.script.probe_refuses_all {
+                401
+            } else {
+                200
+            });
         }
         let toxics = self.world.lock().unwrap().toxics.clone();
         match toxics.first() {
@@ -124,7 +141,11 @@ impl Scripted {
         }
         sleep(Duration::from_millis(1)).await;
         let injected = self.since_injection().is_some() && toxics.is_empty();
-        Ok(if injected && !self.recovered() { 502 } else { self.script.steady_status })
+        Ok(if injected && !self.recovered() {
+            502
+        } else {
+            self.script.steady_status
+        })
     }
 }
 
@@ -138,12 +159,24 @@ impl Environment for Scripted {
             let start = Instant::now();
             if request.path == "/metrics" {
                 let denied = u32::from(self.passed(self.script.counted));
-                let name = if self.script.metric_missing { "other" } else { "ledger_denied_total" };
+                let name = if self.script.metric_missing {
+                    "other"
+                } else {
+                    "ledger_denied_total"
+                };
                 let body = format!("{name} {denied}\n").into_bytes();
-                return Ok(ServiceAnswer { status: 200, body, elapsed: start.elapsed() });
+                return Ok(ServiceAnswer {
+                    status: 200,
+                    body,
+                    elapsed: start.elapsed(),
+                });
             }
             let status = self.answer(request).await?;
-            Ok(ServiceAnswer { status, body: Vec::new(), elapsed: start.elapsed() })
+            Ok(ServiceAnswer {
+                status,
+                body: Vec::new(),
+                elapsed: start.elapsed(),
+            })
         })
     }
 
@@ -186,8 +219,14 @@ impl Environment for Scripted {
     fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>> {
         Box::pin(async move {
             let lost = self.script.toxics_lost
-                && self.since_injection().is_some_and(|since| since >= Duration::from_millis(100));
-            Ok(if lost { Vec::new() } else { self.world.lock().unwrap().toxics.clone() })
+                && self
+                    .since_injection()
+                    .is_some_and(|since| since >= Duration::from_millis(100));
+            Ok(if lost {
+                Vec::new()
+            } else {
+                self.world.lock().unwrap().toxics.clone()
+            })
         })
     }
 
@@ -199,14 +238,21 @@ impl Environment for Scripted {
             return Vec::new();
         }
         world.lines_sent += 1;
-        let line = |event: &str| Event { source: "ledger".to_owned(), boottime: now, fields: json!({ "event": event }) };
+        let line = |event: &str| Event {
+            source: "ledger".to_owned(),
+            boottime: now,
+            fields: json!({ "event": event }),
+        };
         vec![line("denied"), line("upstream_failed"), line("served")]
     }
 
     fn now(&self) -> Now {
         // The boot clock starts somewhere: nothing may take it for zero.
         let boottime = Duration::from_secs(86_400) + self.origin.elapsed();
-        Now { utc: Timestamp::UNIX_EPOCH, boottime }
+        Now {
+            utc: Timestamp::UNIX_EPOCH,
+            boottime,
+        }
     }
 
     fn cancelled(&self) -> bool {
@@ -236,7 +282,12 @@ async fn play(file: &str, script: Script) -> Ran {
     let environment = Scripted::new(script);
     let start = Instant::now();
     let evidence = run(&experiment, &rules, &environment, &journal).await.unwrap();
-    Ran { evidence, environment, journal, took: start.elapsed() }
+    Ran {
+        evidence,
+        environment,
+        journal,
+        took: start.elapsed(),
+    }
 }
 
 #[track_caller]
@@ -248,9 +299,13 @@ fn near(measured_us: Option<u64>, scripted_ms: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn times_are_those_of_the_script() {
-    for (logged, counted, contained, recovered) in
-        [(140, 230, 60, 700), (5, 40, 0, 20), (900, 30, 1200, 300), (2500, 2600, 800, 3100), (50, 50, 50, 50)]
-    {
+    for (logged, counted, contained, recovered) in [
+        (140, 230, 60, 700),
+        (5, 40, 0, 20),
+        (900, 30, 1200, 300),
+        (2500, 2600, 800, 3100),
+        (50, 50, 50, 50),
+    ] {
         let script = Script {
             logged: Some(logged),
             counted: Some(counted),
@@ -280,26 +335,45 @@ async fn times_are_those_of_the_script() {
         assert!(fault.parameters["injection_us"].is_array());
         assert_eq!(ran.journal.pending(), []);
         let last = [logged, counted, contained, recovered].into_iter().max().unwrap();
-        assert!(ran.took < Duration::from_millis(last + 800), "ended after {:?}", ran.took);
+        assert!(
+            ran.took < Duration::from_millis(last + 800),
+            "ended after {:?}",
+            ran.took
+        );
         assert!(evidence.workload["sent"] >= evidence.workload["served"]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_link_is_slowed_then_reset() {
-    let ran = play(DEGRADE, Script { logged: Some(1700), recovered: Some(300), ..Script::default() }).await;
+    let ran = play(
+        DEGRADE,
+        Script {
+            logged: Some(1700),
+            recovered: Some(300),
+            ..Script::default()
+        },
+    )
+    .await;
     let evidence = &ran.evidence;
     assert_eq!(evidence.unknown, Vec::<String>::new());
     assert_eq!(evidence.notes, Vec::<String>::new());
     near(evidence.detected_us, 1700);
     near(evidence.recovered_us, 300);
     assert_eq!(evidence.contained_us, None);
-    assert!(evidence.window_us > 2_300_000 && evidence.window_us < 3_000_000, "{}", evidence.window_us);
+    assert!(
+        evidence.window_us > 2_300_000 && evidence.window_us < 3_000_000,
+        "{}",
+        evidence.window_us
+    );
     for fault in &evidence.faults {
         assert!(fault.bit && fault.undone, "{fault:?}");
         assert_eq!(fault.undo_class, "process-bounded");
     }
-    let slowed = Toxic::Latency { delay_ms: 400, jitter_ms: 0 };
+    let slowed = Toxic::Latency {
+        delay_ms: 400,
+        jitter_ms: 0,
+    };
     let world = ran.environment.world.lock().unwrap();
     assert_eq!(world.history, [vec![slowed], vec![], vec![Toxic::Reset], vec![]]);
     assert_eq!(ran.journal.pending(), []);
@@ -308,8 +382,13 @@ async fn a_link_is_slowed_then_reset() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_fails_open_is_seen_to() {
-    let script =
-        Script { logged: None, counted: None, contained: None, recovered: Some(0), ..Script::default() };
+    let script = Script {
+        logged: None,
+        counted: None,
+        contained: None,
+        recovered: Some(0),
+        ..Script::default()
+    };
     let ran = play(REVOKE, script).await;
     let evidence = &ran.evidence;
     assert_eq!((evidence.contained_us, evidence.detected_us), (None, None));
@@ -319,13 +398,43 @@ async fn a_service_that_fails_open_is_seen_to() {
     assert!(served > 100);
     assert!(!evidence.workload.contains_key("probe_refused"));
     assert_eq!(evidence.notes.len(), 2, "{:?}", evidence.notes);
-    assert!(evidence.notes[0].starts_with("noticed not within the 30.0 s"), "{:?}", evidence.notes);
-    assert!(evidence.notes[1].contains(&format!("{served} times")), "{:?}", evidence.notes);
+    assert!(
+        evidence.notes[0].starts_with("noticed not within the 30.0 s"),
+        "{:?}",
+        evidence.notes
+    );
+    assert!(
+        evidence.notes[1].contains(&format!("{served} times")),
+        "{:?}",
+        evidence.notes
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_asked_for_is_not_waited_for() {
+    let script = Script {
+        logged: None,
+        recovered: Some(300),
+        ..Script::default()
+    };
+    let ran = play(&DEGRADE.replace("detected_within_seconds = 30\n", ""), script.clone()).await;
+    assert_eq!(ran.evidence.detected_us, None);
+    assert!(ran.evidence.window_us < 3_500_000, "{}", ran.evidence.window_us);
+    assert_eq!(ran.evidence.notes, Vec::<String>::new());
+    let ran = play(DEGRADE.split("[expect]").next().unwrap(), script).await;
+    assert!(ran.evidence.window_us >= 30_000_000, "{}", ran.evidence.window_us);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_holder_that_never_leases_again_has_not_recovered() {
-    let ran = play(REVOKE, Script { recovered: None, ..Script::default() }).await;
+    let ran = play(
+        REVOKE,
+        Script {
+            recovered: None,
+            ..Script::default()
+        },
+    )
+    .await;
     let evidence = &ran.evidence;
     assert_eq!(evidence.recovered_us, None);
     assert!(!evidence.recovered_by_itself && !evidence.steady_after);
@@ -334,12 +443,24 @@ async fn a_holder_that_never_leases_again_has_not_recovered() {
     // The way forward is not taken, and the next start is told.
     let pending = ran.journal.pending();
     assert_eq!((pending.len(), pending[0].state), (1, State::Undoing));
-    assert!(evidence.notes.iter().any(|note| note.contains("has not leased")), "{:?}", evidence.notes);
+    assert!(
+        evidence.notes.iter().any(|note| note.contains("has not leased")),
+        "{:?}",
+        evidence.notes
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_does_not_last_is_no_containment() {
-    let ran = play(REVOKE, Script { flapping: true, contained: Some(400), ..Script::default() }).await;
+    let ran = play(
+        REVOKE,
+        Script {
+            flapping: true,
+            contained: Some(400),
+            ..Script::default()
+        },
+    )
+    .await;
     near(ran.evidence.contained_us, 400);
 }
 
@@ -347,7 +468,11 @@ async fn a_refusal_that_does_not_last_is_no_containment() {
 #[track_caller]
 fn refused(ran: &Ran, reason: &str) {
     let evidence = &ran.evidence;
-    assert!(evidence.unknown.iter().any(|unknown| unknown.contains(reason)), "{:?}", evidence.unknown);
+    assert!(
+        evidence.unknown.iter().any(|unknown| unknown.contains(reason)),
+        "{:?}",
+        evidence.unknown
+    );
     assert_eq!(evidence.faults, []);
     assert_eq!(evidence.window_us, 0);
     let world = ran.environment.world.lock().unwrap();
@@ -357,18 +482,53 @@ fn refused(ran: &Ran, reason: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_injected_without_a_permit() {
-    let ran = play(REVOKE, Script { opted_in: false, ..Script::default() }).await;
+    let ran = play(
+        REVOKE,
+        Script {
+            opted_in: false,
+            ..Script::default()
+        },
+    )
+    .await;
     refused(&ran, "has not opted in");
-    let ran = play(REVOKE, Script { steady_status: 500, ..Script::default() }).await;
+    let ran = play(
+        REVOKE,
+        Script {
+            steady_status: 500,
+            ..Script::default()
+        },
+    )
+    .await;
     refused(&ran, "`storefront` answered 500 to POST /orders, not 201");
     assert!(!ran.evidence.steady_before);
-    let ran = play(REVOKE, Script { false_alarm: true, ..Script::default() }).await;
+    let ran = play(
+        REVOKE,
+        Script {
+            false_alarm: true,
+            ..Script::default()
+        },
+    )
+    .await;
     refused(&ran, "detector `ledger-denied` fires although nothing is wrong");
     assert!(ran.evidence.detectors[0].false_alarm);
-    let ran = play(REVOKE, Script { metric_missing: true, ..Script::default() }).await;
+    let ran = play(
+        REVOKE,
+        Script {
+            metric_missing: true,
+            ..Script::default()
+        },
+    )
+    .await;
     refused(&ran, "shows no metric `ledger_denied_total`");
     assert!(ran.evidence.detectors[0].self_test && !ran.evidence.detectors[1].self_test);
-    let ran = play(REVOKE, Script { probe_refuses_all: true, ..Script::default() }).await;
+    let ran = play(
+        REVOKE,
+        Script {
+            probe_refuses_all: true,
+            ..Script::default()
+        },
+    )
+    .await;
     refused(&ran, "even before the credential is revoked");
     let broken = REVOKE.replace("\"event\":\"denied\"", "\"event\":\"other\"");
     let ran = play(&broken, Script::default()).await;
@@ -387,7 +547,10 @@ async fn one_experiment_at_a_time() {
         run(&experiment, &rules, &second, &journal)
     );
     assert_eq!(first.unwrap().unknown, Vec::<String>::new());
-    assert_eq!(second.unwrap().unknown, ["another experiment runs, or left something to undo"]);
+    assert_eq!(
+        second.unwrap().unknown,
+        ["another experiment runs, or left something to undo"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -396,7 +559,9 @@ async fn what_was_left_behind_is_undone_first() {
     let rules = rules();
     let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).unwrap();
     let class = chaos::UndoClass::ProcessBounded;
-    journal.plan("other.toml", "link-reset", class, "remove it", &Default::default()).unwrap();
+    journal
+        .plan("other.toml", "link-reset", class, "remove it", &Default::default())
+        .unwrap();
     let environment = Scripted::new(Script::default());
     let evidence = run(&experiment, &rules, &environment, &journal).await.unwrap();
     assert_eq!(evidence.unknown, ["another experiment runs, or left something to undo"]);
@@ -405,9 +570,24 @@ async fn what_was_left_behind_is_undone_first() {
 #[tokio::test(start_paused = true)]
 async fn stopping_undoes_first() {
     for cancel in [0, 1, 400, 1499, 1600] {
-        let ran = play(DEGRADE, Script { cancel: Some(cancel), ..Script::default() }).await;
-        assert!(ran.evidence.unknown.iter().any(|unknown| unknown.contains("stopped")), "{:?}", ran.evidence);
-        assert!(ran.evidence.faults.iter().all(|fault| fault.undone), "{:?}", ran.evidence.faults);
+        let ran = play(
+            DEGRADE,
+            Script {
+                cancel: Some(cancel),
+                ..Script::default()
+            },
+        )
+        .await;
+        assert!(
+            ran.evidence.unknown.iter().any(|unknown| unknown.contains("stopped")),
+            "{:?}",
+            ran.evidence
+        );
+        assert!(
+            ran.evidence.faults.iter().all(|fault| fault.undone),
+            "{:?}",
+            ran.evidence.faults
+        );
         assert!(ran.took < Duration::from_millis(cancel + 300), "{:?}", ran.took);
         let world = ran.environment.world.lock().unwrap();
         assert_eq!(world.toxics, []);
@@ -417,7 +597,14 @@ async fn stopping_undoes_first() {
 
 #[tokio::test(start_paused = true)]
 async fn a_step_that_hangs_makes_it_unknown() {
-    let ran = play(REVOKE, Script { revoke_hangs: true, ..Script::default() }).await;
+    let ran = play(
+        REVOKE,
+        Script {
+            revoke_hangs: true,
+            ..Script::default()
+        },
+    )
+    .await;
     assert_eq!(ran.evidence.unknown, ["`credential-revoked`: no answer within 5000 ms"]);
     assert!(!ran.evidence.faults[0].bit);
     assert_eq!(ran.journal.pending(), []);
@@ -425,28 +612,73 @@ async fn a_step_that_hangs_makes_it_unknown() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_that_ends_early_makes_it_unknown() {
-    let ran = play(DEGRADE, Script { toxics_lost: true, ..Script::default() }).await;
-    assert!(ran.evidence.unknown[0].contains("it ended before its time"), "{:?}", ran.evidence.unknown);
+    let ran = play(
+        DEGRADE,
+        Script {
+            toxics_lost: true,
+            ..Script::default()
+        },
+    )
+    .await;
+    assert!(
+        ran.evidence.unknown[0].contains("it ended before its time"),
+        "{:?}",
+        ran.evidence.unknown
+    );
     assert!(!ran.evidence.faults[0].bit);
     assert_eq!(ran.journal.pending(), []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_that_nobody_meets_makes_it_unknown() {
-    let ran = play(DEGRADE, Script { link_unused: true, recovered: Some(0), logged: Some(1), ..Script::default() }).await;
+    let ran = play(
+        DEGRADE,
+        Script {
+            link_unused: true,
+            recovered: Some(0),
+            logged: Some(1),
+            ..Script::default()
+        },
+    )
+    .await;
     assert_eq!(ran.evidence.unknown.len(), 2, "{:?}", ran.evidence.unknown);
     assert!(ran.evidence.faults.iter().all(|fault| !fault.bit && fault.undone));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_undo_that_fails_is_tried_again() {
-    let ran = play(DEGRADE, Script { stubborn: 5, ..Script::default() }).await;
-    assert!(ran.evidence.faults.iter().all(|fault| fault.undone), "{:?}", ran.evidence);
+    let ran = play(
+        DEGRADE,
+        Script {
+            stubborn: 5,
+            ..Script::default()
+        },
+    )
+    .await;
+    assert!(
+        ran.evidence.faults.iter().all(|fault| fault.undone),
+        "{:?}",
+        ran.evidence
+    );
     assert!(!ran.evidence.unknown.is_empty());
     assert_eq!(ran.journal.pending(), []);
-    let ran = play(DEGRADE, Script { stubborn: u32::MAX, ..Script::default() }).await;
+    let ran = play(
+        DEGRADE,
+        Script {
+            stubborn: u32::MAX,
+            ..Script::default()
+        },
+    )
+    .await;
     assert!(!ran.evidence.faults[0].undone);
-    assert!(ran.evidence.unknown.iter().any(|unknown| unknown.contains("is not undone")), "{:?}", ran.evidence.unknown);
+    assert!(
+        ran.evidence
+            .unknown
+            .iter()
+            .any(|unknown| unknown.contains("is not undone")),
+        "{:?}",
+        ran.evidence.unknown
+    );
     assert_eq!(ran.journal.pending().len(), 1);
 }
 
@@ -457,9 +689,16 @@ async fn what_cannot_be_recorded_is_not_injected() {
     let experiment = Experiment::parse("x.toml", DEGRADE).unwrap();
     let rules = rules();
     for failing in 0..12 {
-        let storage = Arc::new(Failing { inner: SimStorage::new(1), left: Mutex::new(failing + 1) });
+        let storage = Arc::new(Failing {
+            inner: SimStorage::new(1),
+            left: Mutex::new(failing + 1),
+        });
         let journal = UndoJournal::open(storage).unwrap();
-        let environment = Scripted::new(Script { logged: Some(100), recovered: Some(10), ..Script::default() });
+        let environment = Scripted::new(Script {
+            logged: Some(100),
+            recovered: Some(10),
+            ..Script::default()
+        });
         let ran = run(&experiment, &rules, &environment, &journal).await;
         let world = environment.world.lock().unwrap();
         assert_eq!(world.toxics, [], "{failing}");
@@ -482,7 +721,11 @@ impl Failing {
         let mut left = self.left.lock().unwrap();
         if *left == 0 {
             let reason = "no space left".to_owned();
-            return Err(evidence::StorageError { operation, path: path.to_owned(), reason });
+            return Err(evidence::StorageError {
+                operation,
+                path: path.to_owned(),
+                reason,
+            });
         }
         *left -= 1;
         Ok(())
@@ -557,7 +800,10 @@ impl Environment for NoClock {
         Vec::new()
     }
     fn now(&self) -> Now {
-        Now { utc: Timestamp::UNIX_EPOCH, boottime: Duration::ZERO }
+        Now {
+            utc: Timestamp::UNIX_EPOCH,
+            boottime: Duration::ZERO,
+        }
     }
     fn cancelled(&self) -> bool {
         true

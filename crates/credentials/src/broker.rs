@@ -77,7 +77,10 @@ pub enum BrokerError {
     Random,
     #[error("the broker is sealed: its lease journal could not be written")]
     Sealed,
-    #[error("`{JOURNAL_PATH}` has version {version}, this program reads version {}", format::VERSION)]
+    #[error(
+        "`{JOURNAL_PATH}` has version {version}, this program reads version {}",
+        format::VERSION
+    )]
     Version { version: u32 },
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -140,7 +143,9 @@ impl Broker {
         }
         // The tokens are gone already. A crash before this line leaves the old journal, and the next start says the
         // same again; after it, they are closed.
-        let header = format::line(&Record::Header { version: format::VERSION });
+        let header = format::line(&Record::Header {
+            version: format::VERSION,
+        });
         storage.replace(JOURNAL_PATH, &header)?;
         let state = State {
             roles: by_name,
@@ -154,20 +159,33 @@ impl Broker {
             journal_bytes: header.len() as u64,
             journal_bytes_max: JOURNAL_BYTES_MAX,
         };
-        Ok((Broker { storage, state: Mutex::new(state) }, recovered))
+        Ok((
+            Broker {
+                storage,
+                state: Mutex::new(state),
+            },
+            recovered,
+        ))
     }
 
     /// The identity token of a role.
     pub fn identity(&self, role: &str) -> Result<Secret, BrokerError> {
         let state = self.state();
-        let role = state.roles.get(role).ok_or_else(|| BrokerError::UnknownRole { role: quotable(role) })?;
+        let role = state
+            .roles
+            .get(role)
+            .ok_or_else(|| BrokerError::UnknownRole { role: quotable(role) })?;
         Ok(role.identity.clone())
     }
 
     /// The identity token of a role as a file to be written: `<role>.identity`.
     pub fn delivery(&self, role: &str) -> Result<Delivery, BrokerError> {
         let content = self.identity(role)?;
-        Ok(Delivery { file_name: format!("{role}.identity"), mode: 0o400, content })
+        Ok(Delivery {
+            file_name: format!("{role}.identity"),
+            mode: 0o400,
+            content,
+        })
     }
 
     /// Leases one policy for as long as the role may: for identities that tests act as.
@@ -179,7 +197,9 @@ impl Broker {
     /// Takes away every live lease of `role` that carries `policy`. From the moment this returns a lookup refuses
     /// them, even when the journal could not be told.
     pub fn revoke(&self, role: &str, policy: &str, now: Now) -> Vec<Accessor> {
-        self.revoke_where(now, |lease| lease.role == role && lease.policies.iter().any(|held| held == policy))
+        self.revoke_where(now, |lease| {
+            lease.role == role && lease.policies.iter().any(|held| held == policy)
+        })
     }
 
     /// Takes away every live lease.
@@ -204,7 +224,10 @@ impl Broker {
 
     /// What is known of a lease of this process.
     pub fn lease_of(&self, accessor: &Accessor) -> Option<Lease> {
-        self.state().leases.get(accessor).map(|entry| Lease::clone(&entry.lease))
+        self.state()
+            .leases
+            .get(accessor)
+            .map(|entry| Lease::clone(&entry.lease))
     }
 
     /// Every value this process knows, identities included, for a log filter. See [`crate::spellings`] for how else
@@ -213,7 +236,10 @@ impl Broker {
         let state = self.state();
         let identities = state.roles.values().map(|role| &role.identity);
         let leases = state.leases.values().map(|entry| &entry.value);
-        identities.chain(leases).map(|secret| secret.expose().as_bytes().to_vec()).collect()
+        identities
+            .chain(leases)
+            .map(|secret| secret.expose().as_bytes().to_vec())
+            .collect()
     }
 
     /// Whether the journal failed, so that nothing more is leased.
@@ -237,7 +263,11 @@ impl Broker {
         state.journal(&*self.storage, &[Record::Leased { lease: (&lease).into() }])?;
         let lease = Arc::new(lease);
         state.by_token.insert(lease.token, lease.accessor.clone());
-        let entry = Entry { lease: lease.clone(), value: value.clone(), ended: false };
+        let entry = Entry {
+            lease: lease.clone(),
+            value: value.clone(),
+            ended: false,
+        };
         state.leases.insert(lease.accessor.clone(), entry);
         Ok((value, lease))
     }
@@ -266,12 +296,19 @@ impl Broker {
 
     /// Ends the lease of this token; false where there is no such live lease.
     pub(crate) fn give_back(&self, token: &str, now: Now) -> bool {
-        let Some((lease, _)) = self.live(token, now) else { return false };
+        let Some((lease, _)) = self.live(token, now) else {
+            return false;
+        };
         let mut state = self.state();
         if !state.end(&lease.accessor) {
             return false;
         }
-        state.journal_ends(&*self.storage, std::slice::from_ref(&lease.accessor), now.utc, Why::Returned);
+        state.journal_ends(
+            &*self.storage,
+            std::slice::from_ref(&lease.accessor),
+            now.utc,
+            Why::Returned,
+        );
         true
     }
 
@@ -335,7 +372,9 @@ impl State {
     }
 
     fn end(&mut self, accessor: &Accessor) -> bool {
-        let Some(entry) = self.leases.get_mut(accessor).filter(|entry| !entry.ended) else { return false };
+        let Some(entry) = self.leases.get_mut(accessor).filter(|entry| !entry.ended) else {
+            return false;
+        };
         entry.ended = true;
         let token = entry.lease.token;
         self.by_token.remove(&token);
@@ -361,17 +400,34 @@ impl State {
             return Err(BrokerError::Policies { count: policies.len() });
         }
         if let Some(policy) = policies.iter().find(|policy| !spec.policies.contains(policy)) {
-            return Err(BrokerError::Denied { role: role.to_owned(), policy: quotable(policy) });
+            return Err(BrokerError::Denied {
+                role: role.to_owned(),
+                policy: quotable(policy),
+            });
         }
-        let held = self.leases.values().filter(|entry| !entry.ended && entry.lease.role == role).count();
+        let held = self
+            .leases
+            .values()
+            .filter(|entry| !entry.ended && entry.lease.role == role)
+            .count();
         if held >= LEASES_MAX {
             return Err(BrokerError::TooManyLeases { role: role.to_owned() });
         }
         let ttl_seconds = ttl_seconds.unwrap_or(u64::MAX).min(spec.ttl_seconds_max);
-        if ttl_seconds == 0 { Err(BrokerError::Ttl) } else { Ok(ttl_seconds) }
+        if ttl_seconds == 0 {
+            Err(BrokerError::Ttl)
+        } else {
+            Ok(ttl_seconds)
+        }
     }
 
-    fn draw(&mut self, role: &str, policies: &[String], ttl_seconds: u64, now: Now) -> Result<(Secret, Lease), BrokerError> {
+    fn draw(
+        &mut self,
+        role: &str,
+        policies: &[String],
+        ttl_seconds: u64,
+        now: Now,
+    ) -> Result<(Secret, Lease), BrokerError> {
         let value = Secret::token((self.random)());
         let name = Digest::of(&(self.random)()).hex();
         let mut policies = policies.to_vec();
@@ -399,7 +455,11 @@ impl State {
     }
 
     fn journal_ends(&mut self, storage: &dyn Storage, ended: &[Accessor], at: Timestamp, why: Why) {
-        let closed = |accessor: &Accessor| Record::Closed { accessor: accessor.0.clone(), at, why };
+        let closed = |accessor: &Accessor| Record::Closed {
+            accessor: accessor.0.clone(),
+            at,
+            why,
+        };
         let records: Vec<Record> = ended.iter().map(closed).collect();
         // A failure seals the broker; the leases have ended all the same, and the next start closes them in any case.
         let _ = self.journal(storage, &records);
@@ -430,9 +490,13 @@ impl State {
     }
 
     fn compact(&mut self, storage: &dyn Storage) -> Result<(), StorageError> {
-        let mut journal = format::line(&Record::Header { version: format::VERSION });
+        let mut journal = format::line(&Record::Header {
+            version: format::VERSION,
+        });
         for entry in self.leases.values().filter(|entry| !entry.ended) {
-            journal.extend(format::line(&Record::Leased { lease: (&*entry.lease).into() }));
+            journal.extend(format::line(&Record::Leased {
+                lease: (&*entry.lease).into(),
+            }));
         }
         storage.replace(JOURNAL_PATH, &journal)?;
         self.journal_bytes = journal.len() as u64;
@@ -444,7 +508,10 @@ impl State {
 fn read_journal(storage: &dyn Storage) -> Result<Recovered, BrokerError> {
     let journal = storage.read(JOURNAL_PATH)?.unwrap_or_default();
     let replayed = format::replay(&journal).map_err(|unknown| BrokerError::Version { version: unknown.0 })?;
-    Ok(Recovered { closed: replayed.open.into_values().collect(), ignored_bytes: replayed.ignored_bytes })
+    Ok(Recovered {
+        closed: replayed.open.into_values().collect(),
+        ignored_bytes: replayed.ignored_bytes,
+    })
 }
 
 fn check_roles(roles: &[RoleSpec]) -> Result<(), BrokerError> {
@@ -464,14 +531,21 @@ fn check_roles(roles: &[RoleSpec]) -> Result<(), BrokerError> {
         } else {
             continue;
         };
-        return Err(BrokerError::Role { role: role.name.chars().take(NAME_BYTES_MAX).collect(), reason });
+        return Err(BrokerError::Role {
+            role: role.name.chars().take(NAME_BYTES_MAX).collect(),
+            reason,
+        });
     }
     Ok(())
 }
 
 /// What is no name might be a token that was put in the wrong place, so it isn't repeated.
 fn quotable(text: &str) -> String {
-    if is_name(text) { text.to_owned() } else { "(not a name)".to_owned() }
+    if is_name(text) {
+        text.to_owned()
+    } else {
+        "(not a name)".to_owned()
+    }
 }
 
 fn is_name(text: &str) -> bool {

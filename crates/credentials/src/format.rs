@@ -161,8 +161,12 @@ mod tests {
         assert_eq!(replayed.ignored_bytes, 0);
         let written = [
             line(&Record::Header { version: VERSION }),
-            line(&Record::Leased { lease: (&lease("a")).into() }),
-            line(&Record::Leased { lease: (&lease("b")).into() }),
+            line(&Record::Leased {
+                lease: (&lease("a")).into(),
+            }),
+            line(&Record::Leased {
+                lease: (&lease("b")).into(),
+            }),
             line(&Record::Closed {
                 accessor: "ledger/b".to_owned(),
                 at: "2026-01-02T03:05:00Z".parse().unwrap(),

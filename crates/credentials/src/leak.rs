@@ -17,8 +17,16 @@ pub fn spellings(value: &[u8]) -> Vec<Vec<u8>> {
     }
     let mut spellings = vec![
         value.to_vec(),
-        value.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes(),
-        value.iter().map(|byte| format!("{byte:02X}")).collect::<String>().into_bytes(),
+        value
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .into_bytes(),
+        value
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect::<String>()
+            .into_bytes(),
     ];
     for before in 0..3 {
         let mut bytes = vec![0; before];

@@ -71,6 +71,9 @@ mod tests {
     #[test]
     fn a_secret_prints_as_secret() {
         let secret = Secret::new("hunter2".to_owned());
-        assert_eq!(format!("{secret} {secret:?} {secret:#?} {:>20?}", Some(&secret)), "[secret] [secret] [secret] Some([secret])");
+        assert_eq!(
+            format!("{secret} {secret:?} {secret:#?} {:>20?}", Some(&secret)),
+            "[secret] [secret] [secret] Some([secret])"
+        );
     }
 }

@@ -45,13 +45,19 @@ pub struct Response {
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = Route::of(self.path).map_or("another", Route::path);
-        f.debug_struct("Request").field("path", &path).field("body_bytes", &self.body.len()).finish_non_exhaustive()
+        f.debug_struct("Request")
+            .field("path", &path)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Response").field("status", &self.status).field("body_bytes", &self.body.len()).finish()
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish()
     }
 }
 
@@ -63,7 +69,11 @@ impl Broker {
 
     fn answer(&self, request: &Request<'_>, now: Now) -> Result<Response, Refusal> {
         let route = Route::of(request.path).ok_or(Refusal::Route)?;
-        let method = if request.method == "PUT" { "POST" } else { request.method };
+        let method = if request.method == "PUT" {
+            "POST"
+        } else {
+            request.method
+        };
         if method != route.method() {
             return Err(Refusal::Method);
         }
@@ -73,21 +83,34 @@ impl Broker {
         if route == Route::Health {
             return Ok(self.health());
         }
-        let token = request.token.filter(|token| !token.is_empty()).ok_or(Refusal::NoToken)?;
+        let token = request
+            .token
+            .filter(|token| !token.is_empty())
+            .ok_or(Refusal::NoToken)?;
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Refusal::Denied);
         }
         match route {
             Route::Create => self.answer_create(token, request.body, now),
             Route::Lookup => self.answer_lookup(token, request.body, now),
-            Route::RevokeSelf if self.give_back(token, now) => Ok(Response { status: 204, body: Vec::new() }),
+            Route::RevokeSelf if self.give_back(token, now) => Ok(Response {
+                status: 204,
+                body: Vec::new(),
+            }),
             Route::RevokeSelf | Route::Health => Err(Refusal::Denied),
         }
     }
 
     fn health(&self) -> Response {
         let sealed = self.is_sealed();
-        Response::json(if sealed { 503 } else { 200 }, &Health { initialized: true, sealed, standby: false })
+        Response::json(
+            if sealed { 503 } else { 200 },
+            &Health {
+                initialized: true,
+                sealed,
+                standby: false,
+            },
+        )
     }
 
     fn answer_create(&self, token: &str, body: &[u8], now: Now) -> Result<Response, Refusal> {
@@ -95,7 +118,9 @@ impl Broker {
         let role = self.role_of(token).ok_or(Refusal::Denied)?;
         let asked: CreateRequest = parse(body)?;
         let ttl_seconds = asked.ttl.as_ref().map(Ttl::seconds).transpose()?;
-        let (secret, lease) = self.create(&role, &asked.policies, ttl_seconds, now).map_err(Refusal::from)?;
+        let (secret, lease) = self
+            .create(&role, &asked.policies, ttl_seconds, now)
+            .map_err(Refusal::from)?;
         Ok(Response::json(
             200,
             &CreateResponse {
@@ -192,8 +217,14 @@ impl Refusal {
             Refusal::Denied => (403, "permission denied"),
             Refusal::BadToken => (403, "bad token"),
             Refusal::Json => (400, "failed to parse JSON input"),
-            Refusal::Ttl => (400, "`ttl` is not a whole number of seconds over 0, or one with `s`, `m` or `h`"),
-            Refusal::Policies => (400, "`policies` must name at least one policy, and no more than the bound"),
+            Refusal::Ttl => (
+                400,
+                "`ttl` is not a whole number of seconds over 0, or one with `s`, `m` or `h`",
+            ),
+            Refusal::Policies => (
+                400,
+                "`policies` must name at least one policy, and no more than the bound",
+            ),
             Refusal::TooMany => (429, "the role holds too many leases"),
             Refusal::Sealed => (503, "the broker is sealed: its lease journal can't be written"),
         };
@@ -220,7 +251,10 @@ impl From<BrokerError> for Refusal {
 impl Response {
     fn json<T: Serialize>(status: u16, value: &T) -> Self {
         // Plain structs of texts and numbers: writing them to memory can't fail.
-        Response { status, body: serde_json::to_vec(value).unwrap_or_default() }
+        Response {
+            status,
+            body: serde_json::to_vec(value).unwrap_or_default(),
+        }
     }
 }
 
@@ -258,7 +292,11 @@ impl Ttl {
                 };
                 // `parse` alone would take a plus sign.
                 let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-                digits.parse::<u64>().ok().filter(|_| plain).and_then(|number| number.checked_mul(unit))
+                digits
+                    .parse::<u64>()
+                    .ok()
+                    .filter(|_| plain)
+                    .and_then(|number| number.checked_mul(unit))
             }
         };
         seconds.filter(|seconds| *seconds > 0).ok_or(Refusal::Ttl)

@@ -15,7 +15,14 @@ fn bundle(world: &World) -> BundleFiles {
     ];
     let (note, logged) = world.log(envelopes);
     let others = BundleFiles::from([("summary.md".to_owned(), b"# pass\n".to_vec())]);
-    CheckedBundle::write(Digest::of(b"attempt"), &note, &logged, others, &world.pairs[&Role::Gate].signers()).unwrap()
+    CheckedBundle::write(
+        Digest::of(b"attempt"),
+        &note,
+        &logged,
+        others,
+        &world.pairs[&Role::Gate].signers(),
+    )
+    .unwrap()
 }
 
 fn open(files: &BundleFiles, root: &TrustRoot) -> Result<CheckedBundle, BundleError> {
@@ -44,7 +51,16 @@ fn a_whole_bundle_opens() {
     assert_eq!(checked.manifest.attempt, Digest::of(b"attempt"));
     assert_eq!(checked.statements.iter().map(|s| s.index).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(checked.checkpoint.value().size, 2);
-    assert!(open(&bundle(&world), &TrustRoot { keys: Default::default(), ..world.root.clone() }).is_err());
+    assert!(
+        open(
+            &bundle(&world),
+            &TrustRoot {
+                keys: Default::default(),
+                ..world.root.clone()
+            }
+        )
+        .is_err()
+    );
 }
 
 #[test]
@@ -80,23 +96,49 @@ fn files_added_removed_renamed_cut_and_swapped() {
         open(&files, &world.root).map(|_| ()).expect_err("refused")
     };
     for of in &paths {
-        let error = edit(&|files| { files.remove(of); });
+        let error = edit(&|files| {
+            files.remove(of);
+        });
         assert!(matches!(&error, BundleError::Missing { path } if path == of), "{error}");
-        let error = edit(&|files| { let bytes = files.remove(of).unwrap(); files.insert(format!("{of}.bak"), bytes); });
+        let error = edit(&|files| {
+            let bytes = files.remove(of).unwrap();
+            files.insert(format!("{of}.bak"), bytes);
+        });
         assert!(path(&error) == of || path(&error) == format!("{of}.bak"), "{error}");
-        let error = edit(&|files| { files.get_mut(of).unwrap().push(b'\n'); });
+        let error = edit(&|files| {
+            files.get_mut(of).unwrap().push(b'\n');
+        });
         assert_eq!(path(&error), of);
-        let error = edit(&|files| { files.get_mut(of).unwrap().pop(); });
+        let error = edit(&|files| {
+            files.get_mut(of).unwrap().pop();
+        });
         assert_eq!(path(&error), of);
         let error = edit(&|files| files.get_mut(of).unwrap().clear());
         assert_eq!(path(&error), of);
     }
-    for name in ["evil.sh", "statements/000002.json", "statements/0.json", "", "CHECKPOINT", "summary.md ", "trust-root.json"] {
-        let error = edit(&|files| { files.insert(name.to_owned(), b"x".to_vec()); });
-        assert!(matches!(&error, BundleError::Unlisted { path } if path == name), "{error}");
+    for name in [
+        "evil.sh",
+        "statements/000002.json",
+        "statements/0.json",
+        "",
+        "CHECKPOINT",
+        "summary.md ",
+        "trust-root.json",
+    ] {
+        let error = edit(&|files| {
+            files.insert(name.to_owned(), b"x".to_vec());
+        });
+        assert!(
+            matches!(&error, BundleError::Unlisted { path } if path == name),
+            "{error}"
+        );
     }
     let (a, b) = ("statements/000000.json", "statements/000001.json");
-    let error = edit(&|files| { let (x, y) = (files[a].clone(), files[b].clone()); files.insert(a.to_owned(), y); files.insert(b.to_owned(), x); });
+    let error = edit(&|files| {
+        let (x, y) = (files[a].clone(), files[b].clone());
+        files.insert(a.to_owned(), y);
+        files.insert(b.to_owned(), x);
+    });
     assert!(matches!(&error, BundleError::Changed { path } if path == a), "{error}");
 }
 
@@ -111,7 +153,10 @@ fn what_the_manifest_lists_is_checked_too() {
         let manifest = Manifest {
             version,
             attempt: Digest::of(b"attempt"),
-            files: files.iter().map(|(path, bytes)| (path.clone(), Digest::of(bytes))).collect(),
+            files: files
+                .iter()
+                .map(|(path, bytes)| (path.clone(), Digest::of(bytes)))
+                .collect(),
         };
         let envelope = Envelope::sign(payload_type, to_canonical(&manifest), signers).unwrap();
         files.insert(MANIFEST_PATH.to_owned(), envelope.to_bytes());
@@ -119,11 +164,23 @@ fn what_the_manifest_lists_is_checked_too() {
     };
     let clean = || bundle(&world);
     assert!(reseal(clean(), 1, &gate, manifest_type).is_ok());
-    assert!(matches!(reseal(clean(), 2, &gate, manifest_type), Err(BundleError::Version { version: 2, .. })));
-    assert!(matches!(reseal(clean(), 1, &gate, "text/plain"), Err(BundleError::Refused { .. })));
+    assert!(matches!(
+        reseal(clean(), 2, &gate, manifest_type),
+        Err(BundleError::Version { version: 2, .. })
+    ));
+    assert!(matches!(
+        reseal(clean(), 1, &gate, "text/plain"),
+        Err(BundleError::Refused { .. })
+    ));
     let step = world.pairs[&Role::Step].signers();
-    assert!(matches!(reseal(clean(), 1, &step, manifest_type), Err(BundleError::Refused { .. })));
-    assert!(matches!(reseal(clean(), 1, &gate[..1], manifest_type), Err(BundleError::Refused { .. })));
+    assert!(matches!(
+        reseal(clean(), 1, &step, manifest_type),
+        Err(BundleError::Refused { .. })
+    ));
+    assert!(matches!(
+        reseal(clean(), 1, &gate[..1], manifest_type),
+        Err(BundleError::Refused { .. })
+    ));
 
     let rename = |from: &str, to: &str| {
         let mut files = clean();
@@ -133,8 +190,14 @@ fn what_the_manifest_lists_is_checked_too() {
     };
     let moved = rename("statements/000000.json", "statements/000007.json");
     assert!(matches!(moved, Err(BundleError::Name { index: 0, .. })));
-    assert!(matches!(rename("statements/000000.json", "statements/0.json"), Err(BundleError::Name { .. })));
-    assert!(matches!(rename("checkpoint", "checkpoint2"), Err(BundleError::Missing { .. })));
+    assert!(matches!(
+        rename("statements/000000.json", "statements/0.json"),
+        Err(BundleError::Name { .. })
+    ));
+    assert!(matches!(
+        rename("checkpoint", "checkpoint2"),
+        Err(BundleError::Missing { .. })
+    ));
 
     let replace = |path: &str, bytes: Vec<u8>| {
         let mut files = clean();
@@ -142,13 +205,25 @@ fn what_the_manifest_lists_is_checked_too() {
         reseal(files, 1, &gate, manifest_type)
     };
     let spaced = [clean()["statements/000000.json"].clone(), b" ".to_vec()].concat();
-    assert!(matches!(replace("statements/000000.json", spaced), Err(BundleError::Form { .. })));
-    assert!(matches!(replace("statements/000000.json", b"{}".to_vec()), Err(BundleError::Form { .. })));
-    assert!(matches!(replace("checkpoint", b"\xff".to_vec()), Err(BundleError::Text { .. })));
+    assert!(matches!(
+        replace("statements/000000.json", spaced),
+        Err(BundleError::Form { .. })
+    ));
+    assert!(matches!(
+        replace("statements/000000.json", b"{}".to_vec()),
+        Err(BundleError::Form { .. })
+    ));
+    assert!(matches!(
+        replace("checkpoint", b"\xff".to_vec()),
+        Err(BundleError::Text { .. })
+    ));
     // A statement that was signed and never logged there.
     let (_, others) = world.log(vec![
         world.sign(Role::Step, &statement(SECRET_SCAN, "other")),
         world.sign(Role::Step, &statement(SECRET_SCAN, "another")),
     ]);
-    assert!(matches!(replace("statements/000000.json", to_canonical(&others[0])), Err(BundleError::Refused { .. })));
+    assert!(matches!(
+        replace("statements/000000.json", to_canonical(&others[0])),
+        Err(BundleError::Refused { .. })
+    ));
 }

@@ -50,10 +50,16 @@ fn ed25519_of_rfc_8032() {
 #[test]
 fn key_ids_follow_from_algorithm_and_bytes() {
     let bytes = unhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
-    let key = PublicKey { algorithm: Algorithm::Ed25519, bytes };
+    let key = PublicKey {
+        algorithm: Algorithm::Ed25519,
+        bytes,
+    };
     // printf 'ed25519:'; the 32 bytes; through sha256sum | cut -c-32
     assert_eq!(key.id().0, "694f66b32f6bc681b7de5c8f800b19d0");
-    let other = PublicKey { algorithm: Algorithm::MlDsa65, bytes: key.bytes.clone() };
+    let other = PublicKey {
+        algorithm: Algorithm::MlDsa65,
+        bytes: key.bytes.clone(),
+    };
     assert_ne!(key.id(), other.id());
     assert!(!other.verifies(b"", &[]), "a key of the wrong length verifies nothing");
 }
@@ -74,16 +80,29 @@ fn ml_dsa_65_agrees_with_another_implementation() {
         let ours = MemorySigner::from_seed(Algorithm::MlDsa65, &seed).unwrap();
         let theirs = SigningKey::<MlDsa65>::from_seed(&seed.into());
         let verifying: VerifyingKey<MlDsa65> = theirs.verifying_key();
-        assert_eq!(ours.public_key().bytes, verifying.encode().to_vec(), "the same seed gives the same key");
+        assert_eq!(
+            ours.public_key().bytes,
+            verifying.encode().to_vec(),
+            "the same seed gives the same key"
+        );
         for message in [&b""[..], b"message", &[0xff; 4096]] {
             let signature = ours.sign(message).unwrap();
             let decoded = Signature::<MlDsa65>::try_from(signature.as_slice()).unwrap();
-            assert!(verifying.verify_with_context(message, b"", &decoded), "they accept ours");
+            assert!(
+                verifying.verify_with_context(message, b"", &decoded),
+                "they accept ours"
+            );
             assert!(!verifying.verify_with_context(message, b"context", &decoded));
             let signature = theirs.expanded_key().sign_deterministic(message, b"").unwrap();
-            assert!(ours.public_key().verifies(message, &signature.encode()), "we accept theirs");
+            assert!(
+                ours.public_key().verifies(message, &signature.encode()),
+                "we accept theirs"
+            );
             let signature = theirs.expanded_key().sign_deterministic(message, b"context").unwrap();
-            assert!(!ours.public_key().verifies(message, &signature.encode()), "the context is empty");
+            assert!(
+                !ours.public_key().verifies(message, &signature.encode()),
+                "the context is empty"
+            );
         }
     }
 }
@@ -100,25 +119,44 @@ fn envelope_signature_is_tap_21() {
     let key = SigningKey::<MlDsa65>::from_seed(&[101; 32].into());
     let signature = Signature::<MlDsa65>::try_from(envelope.signatures[1].sig.as_slice()).unwrap();
     assert!(key.verifying_key().verify_with_context(&signed, b"", &signature));
-    assert!(pair.classical.public_key().verifies(&message, &envelope.signatures[0].sig));
+    assert!(
+        pair.classical
+            .public_key()
+            .verifies(&message, &envelope.signatures[0].sig)
+    );
 }
 
 /// Wycheproof (C2SP), from the shared data where it is present.
 #[test]
 fn wycheproof() {
-    let archive = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/crypto-vectors.tar.gz");
+    let archive = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/data/crypto-vectors.tar.gz"
+    );
     if !std::path::Path::new(archive).exists() {
         println!("not run: wycheproof, ../shared/data/crypto-vectors.tar.gz is absent");
         return;
     }
-    for (algorithm, file) in [(Algorithm::Ed25519, "ed25519_test"), (Algorithm::MlDsa65, "mldsa_65_verify_test")] {
+    for (algorithm, file) in [
+        (Algorithm::Ed25519, "ed25519_test"),
+        (Algorithm::MlDsa65, "mldsa_65_verify_test"),
+    ] {
         let path = format!("crypto-vectors/testvectors_v1/{file}.json");
-        let out = Command::new("tar").args(["-xzOf", archive, &path]).output().expect("tar runs");
+        let out = Command::new("tar")
+            .args(["-xzOf", archive, &path])
+            .output()
+            .expect("tar runs");
         let suite: Value = serde_json::from_slice(&out.stdout).expect("the archive holds the suite");
         let (mut run, mut other) = (0, 0);
         for group in suite["testGroups"].as_array().unwrap() {
-            let public = group["publicKey"].as_str().or(group["publicKey"]["pk"].as_str()).unwrap();
-            let key = PublicKey { algorithm, bytes: unhex(public) };
+            let public = group["publicKey"]
+                .as_str()
+                .or(group["publicKey"]["pk"].as_str())
+                .unwrap();
+            let key = PublicKey {
+                algorithm,
+                bytes: unhex(public),
+            };
             for test in group["tests"].as_array().unwrap() {
                 // Ours is pure ML-DSA with an empty context.
                 if test["ctx"].as_str().is_some_and(|ctx| !ctx.is_empty()) {
@@ -127,7 +165,13 @@ fn wycheproof() {
                 }
                 let text = |name: &str| unhex(test[name].as_str().unwrap());
                 let valid = test["result"] == "valid";
-                assert_eq!(key.verifies(&text("msg"), &text("sig")), valid, "{file} {}: {}", test["tcId"], test["comment"]);
+                assert_eq!(
+                    key.verifies(&text("msg"), &text("sig")),
+                    valid,
+                    "{file} {}: {}",
+                    test["tcId"],
+                    test["comment"]
+                );
                 run += 1;
             }
         }

@@ -6,8 +6,16 @@ mod common;
 use common::{consistency, path, unhex};
 use evidence::{Digest, Hash, InclusionProof, empty_root, leaf_hash, root_of, verify_consistency, verify_inclusion};
 
-const LEAVES: [&str; 8] =
-    ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
+const LEAVES: [&str; 8] = [
+    "",
+    "00",
+    "10",
+    "2021",
+    "3031",
+    "40414243",
+    "5051525354555657",
+    "606162636465666768696a6b6c6d6e6f",
+];
 
 const ROOTS: [&str; 8] = [
     "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
@@ -30,7 +38,10 @@ fn hash(text: &str) -> Hash {
 
 #[test]
 fn reference_roots() {
-    assert_eq!(empty_root(), hash("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
+    assert_eq!(
+        empty_root(),
+        hash("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+    );
     for (size, root) in ROOTS.iter().enumerate() {
         assert_eq!(root_of(&leaves()[..=size]), hash(root), "size {}", size + 1);
     }
@@ -59,11 +70,18 @@ fn reference_inclusion_proofs() {
                 "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
             ],
         ),
-        (2, 3, &["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]),
+        (
+            2,
+            3,
+            &["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"],
+        ),
     ] {
         let hashes: Vec<Hash> = hashes.iter().map(|text| hash(text)).collect();
         let proof = InclusionProof { index, size, hashes };
-        assert_eq!(verify_inclusion(&leaves()[index as usize], &proof, &hash(ROOTS[size as usize - 1])), Ok(()));
+        assert_eq!(
+            verify_inclusion(&leaves()[index as usize], &proof, &hash(ROOTS[size as usize - 1])),
+            Ok(())
+        );
     }
 }
 
@@ -100,7 +118,10 @@ fn reference_consistency_proofs() {
     ] {
         let hashes: Vec<Hash> = hashes.iter().map(|text| hash(text)).collect();
         let (before, after) = (hash(ROOTS[old - 1]), hash(ROOTS[new - 1]));
-        assert_eq!(verify_consistency(old as u64, &before, new as u64, &after, &hashes), Ok(()));
+        assert_eq!(
+            verify_consistency(old as u64, &before, new as u64, &after, &hashes),
+            Ok(())
+        );
     }
 }
 
@@ -116,11 +137,21 @@ fn every_inclusion_proof_of_small_trees() {
     for size in 1..=SIZE_MAX {
         let root = root_of(&leaves[..size]);
         for index in 0..size {
-            let proof =
-                InclusionProof { index: index as u64, size: size as u64, hashes: path(index, &leaves[..size]) };
-            assert_eq!(verify_inclusion(&leaves[index], &proof, &root), Ok(()), "{index} of {size}");
+            let proof = InclusionProof {
+                index: index as u64,
+                size: size as u64,
+                hashes: path(index, &leaves[..size]),
+            };
+            assert_eq!(
+                verify_inclusion(&leaves[index], &proof, &root),
+                Ok(()),
+                "{index} of {size}"
+            );
             for bad in changed(&proof) {
-                assert!(verify_inclusion(&leaves[index], &bad, &root).is_err(), "{bad:?} for {proof:?}");
+                assert!(
+                    verify_inclusion(&leaves[index], &bad, &root).is_err(),
+                    "{bad:?} for {proof:?}"
+                );
             }
             let other = leaf_hash(b"another");
             assert!(verify_inclusion(&other, &proof, &root).is_err());
@@ -132,12 +163,24 @@ fn every_inclusion_proof_of_small_trees() {
 /// One thing changed in a proof. Sizes that keep the shape of the path are left out: the size is held against the
 /// checkpoint by `Logged::prove`.
 fn changed(proof: &InclusionProof) -> Vec<InclusionProof> {
-    let with = |hashes: Vec<Hash>| InclusionProof { hashes, ..proof.clone() };
+    let with = |hashes: Vec<Hash>| InclusionProof {
+        hashes,
+        ..proof.clone()
+    };
     let mut out = vec![
         with([proof.hashes.clone(), vec![leaf_hash(b"x")]].concat()),
-        InclusionProof { index: proof.size, ..proof.clone() },
-        InclusionProof { index: u64::MAX, ..proof.clone() },
-        InclusionProof { size: 0, ..proof.clone() },
+        InclusionProof {
+            index: proof.size,
+            ..proof.clone()
+        },
+        InclusionProof {
+            index: u64::MAX,
+            ..proof.clone()
+        },
+        InclusionProof {
+            size: 0,
+            ..proof.clone()
+        },
     ];
     for i in 0..proof.hashes.len() {
         let mut flipped = proof.hashes.clone();
@@ -150,7 +193,11 @@ fn changed(proof: &InclusionProof) -> Vec<InclusionProof> {
         shorter.remove(i);
         out.extend([with(flipped), with(shorter)]);
     }
-    out.extend((0..proof.size).filter(|index| *index != proof.index).map(|index| InclusionProof { index, ..proof.clone() }));
+    out.extend(
+        (0..proof.size)
+            .filter(|index| *index != proof.index)
+            .map(|index| InclusionProof { index, ..proof.clone() }),
+    );
     out
 }
 

@@ -19,7 +19,10 @@ fn statements() {
     let clean = || world.sign(Role::Step, &scan);
     let verified = Verified::statement(&clean(), &world.root, at()).unwrap();
     assert_eq!((verified.role, verified.signers.len()), (Role::Step, 2));
-    assert_eq!((verified.value(), verified.trust_root, verified.at), (&scan, world.root.digest(), at()));
+    assert_eq!(
+        (verified.value(), verified.trust_root, verified.at),
+        (&scan, world.root.digest(), at())
+    );
     assert!(Verified::statement(&world.sign(Role::Gate, &statement(VSA, "verdict")), &world.root, at()).is_ok());
 
     let edit = |change: &dyn Fn(&mut Envelope)| {
@@ -27,9 +30,8 @@ fn statements() {
         change(&mut envelope);
         envelope
     };
-    let payload = |bytes: Vec<u8>| {
-        Envelope::sign(PAYLOAD_TYPE_IN_TOTO, bytes, &world.pairs[&Role::Step].signers()).unwrap()
-    };
+    let payload =
+        |bytes: Vec<u8>| Envelope::sign(PAYLOAD_TYPE_IN_TOTO, bytes, &world.pairs[&Role::Step].signers()).unwrap();
     let canonical = String::from_utf8(to_canonical(&scan)).unwrap();
     let stranger = pair(9);
     let step = &world.pairs[&Role::Step];
@@ -37,37 +39,153 @@ fn statements() {
     let signed = |signers: &[&dyn Signer]| Envelope::sign_statement(&scan, signers).unwrap();
     let raw_ml_dsa = || {
         let mut envelope = clean();
-        envelope.signatures[1].sig = step.post_quantum.sign(&pae(PAYLOAD_TYPE_IN_TOTO, &envelope.payload)).unwrap();
+        envelope.signatures[1].sig = step
+            .post_quantum
+            .sign(&pae(PAYLOAD_TYPE_IN_TOTO, &envelope.payload))
+            .unwrap();
         envelope
     };
-    let rows: Vec<(&str, Envelope, fn(&VerifyError) -> bool)> = vec![
-        ("a role that may not", world.sign(Role::Gate, &scan), |e| matches!(e, VerifyError::NotAllowed(p) if p == SECRET_SCAN)),
-        ("the log's keys", world.sign(Role::Log, &scan), |e| matches!(e, VerifyError::NotAllowed(_))),
-        ("an approver's scan", world.sign(Role::Approver, &scan), |e| matches!(e, VerifyError::NotAllowed(_))),
-        ("a step's approval", world.sign(Role::Step, &statement(APPROVAL, "a")), |e| matches!(e, VerifyError::NotAllowed(_))),
-        ("a predicate nobody lists", world.sign(Role::Step, &statement("https://example.test/x", "x")), |e| matches!(e, VerifyError::NotAllowed(_))),
-        ("keys nobody lists", signed(&stranger.signers()), |e| matches!(e, VerifyError::Signature(_))),
-        ("two roles, step first", signed(&[&step.classical, &gate.post_quantum]), |e| matches!(e, VerifyError::Signature(_))),
-        ("two roles, gate first", signed(&[&gate.classical, &step.post_quantum]), |e| matches!(e, VerifyError::Signature(_))),
-        ("a stranger beside both", signed(&[&step.classical, &step.post_quantum, &stranger.classical]), |e| matches!(e, VerifyError::Signature(_))),
-        ("no signature", edit(&|e| e.signatures.clear()), |e| matches!(e, VerifyError::Threshold { valid: 0, .. })),
-        ("only Ed25519", signed(&[&step.classical]), |e| matches!(e, VerifyError::Threshold { valid: 1, threshold: 2, .. })),
-        ("only ML-DSA", signed(&[&step.post_quantum]), |e| matches!(e, VerifyError::Threshold { valid: 1, threshold: 2, .. })),
-        ("one key twice", signed(&[&step.classical, &step.classical]), |e| matches!(e, VerifyError::RepeatedKey(_))),
-        ("both, and one twice", signed(&[&step.classical, &step.post_quantum, &step.post_quantum]), |e| matches!(e, VerifyError::RepeatedKey(_))),
-        ("signatures swapped", edit(&|e| { let (a, b) = e.signatures.split_at_mut(1); std::mem::swap(&mut a[0].sig, &mut b[0].sig) }), |e| matches!(e, VerifyError::Signature(_))),
-        ("key ids swapped", edit(&|e| { let (a, b) = e.signatures.split_at_mut(1); std::mem::swap(&mut a[0].keyid, &mut b[0].keyid) }), |e| matches!(e, VerifyError::Signature(_))),
-        ("a signature cut", edit(&|e| { e.signatures[1].sig.pop(); }), |e| matches!(e, VerifyError::Signature(_))),
-        ("a signature extended", edit(&|e| e.signatures[0].sig.push(0)), |e| matches!(e, VerifyError::Signature(_))),
-        ("ML-DSA over the bare encoding", raw_ml_dsa(), |e| matches!(e, VerifyError::Signature(_))),
-        ("payload changed", edit(&|e| e.payload[10] ^= 1), |e| matches!(e, VerifyError::Signature(_))),
-        ("payload type renamed", edit(&|e| e.payload_type = "text/plain".to_owned()), |e| matches!(e, VerifyError::PayloadType(t) if t == "text/plain")),
-        ("payload type swapped", { let mut e = Envelope::sign("text/plain", to_canonical(&scan), &step.signers()).unwrap(); PAYLOAD_TYPE_IN_TOTO.clone_into(&mut e.payload_type); e }, |e| matches!(e, VerifyError::Signature(_))),
-        ("white space in the payload", payload(format!("{canonical}\n").into_bytes()), |e| matches!(e, VerifyError::Statement(_))),
-        ("another order of keys", payload(canonical.replacen("{\"_type\"", "{ \"_type\"", 1).into_bytes()), |e| matches!(e, VerifyError::Statement(_))),
-        ("a field nobody knows", payload(canonical.replacen("{\"_type\"", "{\"A\":1,\"_type\"", 1).into_bytes()), |e| matches!(e, VerifyError::Statement(_))),
-        ("another statement type", payload(canonical.replace("Statement/v1", "Statement/v0.1").into_bytes()), |e| matches!(e, VerifyError::Statement(_))),
-        ("no JSON at all", payload(b"\xff\xfe".to_vec()), |e| matches!(e, VerifyError::Statement(_))),
+    type Row = (&'static str, Envelope, fn(&VerifyError) -> bool);
+    let rows: Vec<Row> = vec![
+        (
+            "a role that may not",
+            world.sign(Role::Gate, &scan),
+            |e| matches!(e, VerifyError::NotAllowed(p) if p == SECRET_SCAN),
+        ),
+        ("the log's keys", world.sign(Role::Log, &scan), |e| {
+            matches!(e, VerifyError::NotAllowed(_))
+        }),
+        ("an approver's scan", world.sign(Role::Approver, &scan), |e| {
+            matches!(e, VerifyError::NotAllowed(_))
+        }),
+        (
+            "a step's approval",
+            world.sign(Role::Step, &statement(APPROVAL, "a")),
+            |e| matches!(e, VerifyError::NotAllowed(_)),
+        ),
+        (
+            "a predicate nobody lists",
+            world.sign(Role::Step, &statement("https://example.test/x", "x")),
+            |e| matches!(e, VerifyError::NotAllowed(_)),
+        ),
+        ("keys nobody lists", signed(&stranger.signers()), |e| {
+            matches!(e, VerifyError::Signature(_))
+        }),
+        (
+            "two roles, step first",
+            signed(&[&step.classical, &gate.post_quantum]),
+            |e| matches!(e, VerifyError::Signature(_)),
+        ),
+        (
+            "two roles, gate first",
+            signed(&[&gate.classical, &step.post_quantum]),
+            |e| matches!(e, VerifyError::Signature(_)),
+        ),
+        (
+            "a stranger beside both",
+            signed(&[&step.classical, &step.post_quantum, &stranger.classical]),
+            |e| matches!(e, VerifyError::Signature(_)),
+        ),
+        ("no signature", edit(&|e| e.signatures.clear()), |e| {
+            matches!(e, VerifyError::Threshold { valid: 0, .. })
+        }),
+        ("only Ed25519", signed(&[&step.classical]), |e| {
+            matches!(
+                e,
+                VerifyError::Threshold {
+                    valid: 1,
+                    threshold: 2,
+                    ..
+                }
+            )
+        }),
+        ("only ML-DSA", signed(&[&step.post_quantum]), |e| {
+            matches!(
+                e,
+                VerifyError::Threshold {
+                    valid: 1,
+                    threshold: 2,
+                    ..
+                }
+            )
+        }),
+        ("one key twice", signed(&[&step.classical, &step.classical]), |e| {
+            matches!(e, VerifyError::RepeatedKey(_))
+        }),
+        (
+            "both, and one twice",
+            signed(&[&step.classical, &step.post_quantum, &step.post_quantum]),
+            |e| matches!(e, VerifyError::RepeatedKey(_)),
+        ),
+        (
+            "signatures swapped",
+            edit(&|e| {
+                let (a, b) = e.signatures.split_at_mut(1);
+                std::mem::swap(&mut a[0].sig, &mut b[0].sig)
+            }),
+            |e| matches!(e, VerifyError::Signature(_)),
+        ),
+        (
+            "key ids swapped",
+            edit(&|e| {
+                let (a, b) = e.signatures.split_at_mut(1);
+                std::mem::swap(&mut a[0].keyid, &mut b[0].keyid)
+            }),
+            |e| matches!(e, VerifyError::Signature(_)),
+        ),
+        (
+            "a signature cut",
+            edit(&|e| {
+                e.signatures[1].sig.pop();
+            }),
+            |e| matches!(e, VerifyError::Signature(_)),
+        ),
+        ("a signature extended", edit(&|e| e.signatures[0].sig.push(0)), |e| {
+            matches!(e, VerifyError::Signature(_))
+        }),
+        ("ML-DSA over the bare encoding", raw_ml_dsa(), |e| {
+            matches!(e, VerifyError::Signature(_))
+        }),
+        ("payload changed", edit(&|e| e.payload[10] ^= 1), |e| {
+            matches!(e, VerifyError::Signature(_))
+        }),
+        (
+            "payload type renamed",
+            edit(&|e| e.payload_type = "text/plain".to_owned()),
+            |e| matches!(e, VerifyError::PayloadType(t) if t == "text/plain"),
+        ),
+        (
+            "payload type swapped",
+            {
+                let mut e = Envelope::sign("text/plain", to_canonical(&scan), &step.signers()).unwrap();
+                PAYLOAD_TYPE_IN_TOTO.clone_into(&mut e.payload_type);
+                e
+            },
+            |e| matches!(e, VerifyError::Signature(_)),
+        ),
+        (
+            "white space in the payload",
+            payload(format!("{canonical}\n").into_bytes()),
+            |e| matches!(e, VerifyError::Statement(_)),
+        ),
+        (
+            "white space within",
+            payload(canonical.replacen("{\"_type\"", "{ \"_type\"", 1).into_bytes()),
+            |e| matches!(e, VerifyError::Statement(_)),
+        ),
+        (
+            "a field nobody knows",
+            payload(canonical.replacen("{\"_type\"", "{\"A\":1,\"_type\"", 1).into_bytes()),
+            |e| matches!(e, VerifyError::Statement(_)),
+        ),
+        (
+            "another statement type",
+            payload(canonical.replace("Statement/v1", "Statement/v0.1").into_bytes()),
+            |e| matches!(e, VerifyError::Statement(_)),
+        ),
+        ("no JSON at all", payload(b"\xff\xfe".to_vec()), |e| {
+            matches!(e, VerifyError::Statement(_))
+        }),
     ];
     for (name, envelope, refused) in rows {
         let error = Verified::statement(&envelope, &world.root, at()).expect_err(name);
@@ -101,7 +219,10 @@ fn a_role_without_keys_signs_nothing() {
     let mut world = World::new();
     let envelope = world.sign(Role::Step, &statement(SECRET_SCAN, "secrets"));
     world.root.roles.remove(&Role::Step);
-    assert!(matches!(Verified::statement(&envelope, &world.root, at()), Err(VerifyError::Signature(_))));
+    assert!(matches!(
+        Verified::statement(&envelope, &world.root, at()),
+        Err(VerifyError::Signature(_))
+    ));
     let payload = Verified::payload(&envelope, PAYLOAD_TYPE_IN_TOTO, Role::Step, &world.root, at());
     assert!(matches!(payload, Err(VerifyError::Signature(_))));
 }
@@ -110,15 +231,20 @@ fn a_role_without_keys_signs_nothing() {
 fn log_proofs() {
     let world = World::new();
     let names = ["a", "b", "c", "d", "e"];
-    let envelopes: Vec<Envelope> =
-        names.iter().map(|name| world.sign(Role::Step, &statement(SECRET_SCAN, name))).collect();
+    let envelopes: Vec<Envelope> = names
+        .iter()
+        .map(|name| world.sign(Role::Step, &statement(SECRET_SCAN, name)))
+        .collect();
     let (note, logged) = world.log(envelopes.clone());
     let checkpoint = Verified::checkpoint(&note, &world.root, at()).unwrap();
     let verified = |envelope: &Envelope| Verified::statement(envelope, &world.root, at()).unwrap();
     let third = || verified(&envelopes[2]);
     let proof = &logged[2].proof;
     let proved = Logged::prove(third(), proof, &checkpoint).unwrap();
-    assert_eq!((proved.index, proved.size, proved.context().unwrap().check.as_str()), (2, 5, "c"));
+    assert_eq!(
+        (proved.index, proved.size, proved.context().unwrap().check.as_str()),
+        (2, 5, "c")
+    );
 
     let edit = |change: &dyn Fn(&mut evidence::InclusionProof)| {
         let mut proof = proof.clone();
@@ -130,7 +256,12 @@ fn log_proofs() {
         ("an index beyond", edit(&|p| p.index = 5)),
         ("another size", edit(&|p| p.size = 4)),
         ("a hash more", edit(&|p| p.hashes.push(Digest::of(b"x")))),
-        ("a hash less", edit(&|p| { p.hashes.pop(); })),
+        (
+            "a hash less",
+            edit(&|p| {
+                p.hashes.pop();
+            }),
+        ),
         ("another hash", edit(&|p| p.hashes[0] = Digest::of(b"x"))),
         ("the neighbour's proof", logged[3].proof.clone()),
     ] {
@@ -138,7 +269,10 @@ fn log_proofs() {
     }
     assert!(matches!(
         Logged::prove(third(), &edit(&|p| p.size = 4), &checkpoint),
-        Err(VerifyError::Size { proof: 4, checkpoint: 5 })
+        Err(VerifyError::Size {
+            proof: 4,
+            checkpoint: 5
+        })
     ));
     assert!(matches!(
         Logged::prove(third(), &edit(&|p| p.hashes[0] = Digest::of(b"x")), &checkpoint),
@@ -161,7 +295,11 @@ fn log_proofs() {
 #[test]
 fn checkpoints() {
     let world = World::new();
-    let checkpoint = Checkpoint { origin: ORIGIN.to_owned(), size: 7, root: Digest::of(b"root") };
+    let checkpoint = Checkpoint {
+        origin: ORIGIN.to_owned(),
+        size: 7,
+        root: Digest::of(b"root"),
+    };
     let note = world.note(&checkpoint);
     let open = |note: &str| Verified::checkpoint(note, &world.root, at());
     assert_eq!(open(&note).unwrap().value(), &checkpoint);
@@ -175,21 +313,50 @@ fn checkpoints() {
     assert_eq!(sign(text, ORIGIN, log), note);
     let stranger = &pair(9).classical;
     // A cosignature of somebody else beside the log's own is fine.
-    let cosigned = format!("{note}{}", sign(text, "witness.test", stranger).rsplit_once("\n\n").unwrap().1);
+    let cosigned = format!(
+        "{note}{}",
+        sign(text, "witness.test", stranger).rsplit_once("\n\n").unwrap().1
+    );
     assert_eq!(open(&cosigned).unwrap().value(), &checkpoint);
     let flip = |from: &str, to: &str| note.replacen(from, to, 1);
-    let other = world.note(&Checkpoint { origin: "example.test/other".to_owned(), ..checkpoint.clone() });
+    let other = world.note(&Checkpoint {
+        origin: "example.test/other".to_owned(),
+        ..checkpoint.clone()
+    });
     for (name, note, expected) in [
         ("another size", flip("\n7\n", "\n8\n"), Some(NoteError::Unsigned)),
-        ("a size with a plus", sign(&text.replace("\n7\n", "\n+7\n"), ORIGIN, log), None),
-        ("a size with a zero before", sign(&text.replace("\n7\n", "\n07\n"), ORIGIN, log), None),
+        (
+            "a size with a plus",
+            sign(&text.replace("\n7\n", "\n+7\n"), ORIGIN, log),
+            None,
+        ),
+        (
+            "a size with a zero before",
+            sign(&text.replace("\n7\n", "\n07\n"), ORIGIN, log),
+            None,
+        ),
         ("no size", sign(&text.replace("\n7\n", "\n\n"), ORIGIN, log), None),
-        ("a size beyond", sign(&text.replace("\n7\n", "\n18446744073709551616\n"), ORIGIN, log), None),
+        (
+            "a size beyond",
+            sign(&text.replace("\n7\n", "\n18446744073709551616\n"), ORIGIN, log),
+            None,
+        ),
         ("a short root", sign(&format!("{ORIGIN}\n7\nAAAA\n"), ORIGIN, log), None),
         ("a line more", sign(&format!("{text}extension\n"), ORIGIN, log), None),
-        ("another origin", other, Some(NoteError::Origin { got: "example.test/other".to_owned(), expected: ORIGIN.to_owned() })),
+        (
+            "another origin",
+            other,
+            Some(NoteError::Origin {
+                got: "example.test/other".to_owned(),
+                expected: ORIGIN.to_owned(),
+            }),
+        ),
         ("another key", sign(text, ORIGIN, stranger), Some(NoteError::Unsigned)),
-        ("another key name", sign(text, "witness.test", log), Some(NoteError::Unsigned)),
+        (
+            "another key name",
+            sign(text, "witness.test", log),
+            Some(NoteError::Unsigned),
+        ),
         ("no signature", format!("{text}\n"), None),
         ("no end", note.trim_end().to_owned(), None),
         ("another dash", flip("\u{2014}", "-"), None),
@@ -211,7 +378,10 @@ fn a_note_of_another_implementation() {
     let line = "\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
     let key = STANDARD.decode("ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW").unwrap();
     assert_eq!(key[0], 1, "the algorithm byte of Ed25519");
-    let key = PublicKey { algorithm: Algorithm::Ed25519, bytes: key[1..].to_vec() };
+    let key = PublicKey {
+        algorithm: Algorithm::Ed25519,
+        bytes: key[1..].to_vec(),
+    };
     assert_eq!(note_key_id("PeterNeumann", &key), [0xc7, 0x4f, 0x20, 0xa3]);
     let note = SignedNote::parse(&format!("{text}\n{line}")).unwrap();
     assert_eq!(note.text, text);
@@ -241,17 +411,45 @@ fn trust_roots() {
     assert!(matches!(edit(&|r| r.version = 2), TrustRootError::Version(2)));
     assert!(matches!(edit(&|r| { r.keys.remove(&step); }), TrustRootError::Key(id) if id == step));
     assert!(matches!(edit(&|r| r.keys.get_mut(&step).unwrap().bytes[0] ^= 1), TrustRootError::Key(id) if id == step));
-    assert!(matches!(edit(&|r| r.roles.get_mut(&Role::Step).unwrap().keys.push(gate.clone())), TrustRootError::SharedKey(_)));
-    assert!(matches!(edit(&|r| r.roles.get_mut(&Role::Step).unwrap().keys.push(step.clone())), TrustRootError::SharedKey(_)));
-    assert!(matches!(edit(&|r| r.roles.get_mut(&Role::Gate).unwrap().threshold = 0), TrustRootError::Threshold("gate")));
-    assert!(matches!(edit(&|r| r.roles.get_mut(&Role::Gate).unwrap().threshold = 3), TrustRootError::Threshold("gate")));
+    assert!(matches!(
+        edit(&|r| r.roles.get_mut(&Role::Step).unwrap().keys.push(gate.clone())),
+        TrustRootError::SharedKey(_)
+    ));
+    assert!(matches!(
+        edit(&|r| r.roles.get_mut(&Role::Step).unwrap().keys.push(step.clone())),
+        TrustRootError::SharedKey(_)
+    ));
+    assert!(matches!(
+        edit(&|r| r.roles.get_mut(&Role::Gate).unwrap().threshold = 0),
+        TrustRootError::Threshold("gate")
+    ));
+    assert!(matches!(
+        edit(&|r| r.roles.get_mut(&Role::Gate).unwrap().threshold = 3),
+        TrustRootError::Threshold("gate")
+    ));
     assert!(matches!(edit(&|r| r.log.key = step.clone()), TrustRootError::Key(_)));
     assert!(matches!(edit(&|r| r.log.key = quantum.clone()), TrustRootError::Key(_)));
-    assert!(matches!(edit(&|r| { r.roles.remove(&Role::Log); }), TrustRootError::Key(_)));
-    assert!(matches!(edit(&|r| r.roles.get_mut(&Role::Log).unwrap().keys.push(KeyId("0".repeat(32)))), TrustRootError::Key(_)));
+    assert!(matches!(
+        edit(&|r| {
+            r.roles.remove(&Role::Log);
+        }),
+        TrustRootError::Key(_)
+    ));
+    assert!(matches!(
+        edit(&|r| r.roles.get_mut(&Role::Log).unwrap().keys.push(KeyId("0".repeat(32)))),
+        TrustRootError::Key(_)
+    ));
     let text = String::from_utf8(world.root.to_bytes()).unwrap();
-    for bad in [format!("{text}\n"), text.replacen('{', "{\"a\":1,", 1), text.replace(":true", ": true"), String::new()] {
-        assert!(matches!(TrustRoot::from_bytes(bad.as_bytes()), Err(TrustRootError::Form(_))));
+    for bad in [
+        format!("{text}\n"),
+        text.replacen('{', "{\"a\":1,", 1),
+        text.replace(":true", ": true"),
+        String::new(),
+    ] {
+        assert!(matches!(
+            TrustRoot::from_bytes(bad.as_bytes()),
+            Err(TrustRootError::Form(_))
+        ));
     }
     assert_eq!(world.root.policy_digest(), Digest::of(b"[]"));
 }
@@ -266,15 +464,29 @@ fn envelopes_are_read_in_one_form_only() {
         ("white space", format!(" {text}")),
         ("a field nobody knows", text.replacen('{', "{\"a\":1,", 1)),
         ("a field twice", text.replacen('{', "{\"payload\":\"\",", 1)),
-        ("a field of a signature nobody knows", text.replace(&signature, &signature.replacen('{', "{\"a\":1,", 1))),
+        (
+            "a field of a signature nobody knows",
+            text.replace(&signature, &signature.replacen('{', "{\"a\":1,", 1)),
+        ),
         ("an escape", text.replacen("payloadType", "payload\\u0054ype", 1)),
         ("base64 without padding", text.replacen("==\"", "\"", 1)),
-        ("URL-safe base64", text.replace('+', "-").replace("application/vnd.in-toto-json", PAYLOAD_TYPE_IN_TOTO)),
+        (
+            "URL-safe base64",
+            text.replace('+', "-")
+                .replace("application/vnd.in-toto-json", PAYLOAD_TYPE_IN_TOTO),
+        ),
         ("cut", text[..text.len() - 1].to_owned()),
     ] {
         assert_ne!(bad, text, "{name}");
         assert!(Envelope::from_bytes(bad.as_bytes()).is_err(), "{name}");
     }
     let none: Vec<Signature> = vec![];
-    assert!(Envelope::from_bytes(&to_canonical(&Envelope { signatures: none, ..envelope })).is_ok(), "form only, not trust");
+    assert!(
+        Envelope::from_bytes(&to_canonical(&Envelope {
+            signatures: none,
+            ..envelope
+        }))
+        .is_ok(),
+        "form only, not trust"
+    );
 }

@@ -241,8 +241,9 @@ fn a_service_is_known_by_its_real_program_and_killed_whole() {
         }));
         let mut child = spawn(command).unwrap();
         assert!(becomes(Duration::from_secs(20), || *up.lock().unwrap() && running(marker) == 2));
-        let line = std::fs::read(format!("/proc/{}/cmdline", child.pid())).unwrap();
-        assert_eq!(text(&line), format!("sleep\0{marker}\0"));
+        let line = format!("/proc/{}/cmdline", child.pid());
+        let is_sleep = || text(&std::fs::read(&line).unwrap()) == format!("sleep\0{marker}\0");
+        assert!(becomes(Duration::from_secs(20), is_sleep));
         let sleep = std::fs::read_link(format!("/proc/{}/exe", child.pid())).unwrap();
         let expect = Digest::of(&std::fs::read(sleep).unwrap());
         assert_eq!(child.executable_digest(), Ok(expect));

@@ -35,7 +35,7 @@ pub fn licence_of_manifest(ecosystem: &str, manifest_bytes: &[u8]) -> Option<Str
         }
         "npm" => {
             let manifest: serde_json::Value = serde_json::from_str(text).ok()?;
-            npm_licence(&manifest)?
+            npm_licence(manifest.get("license"), manifest.get("licenses"))?
         }
         _ => return None,
     };
@@ -43,15 +43,15 @@ pub fn licence_of_manifest(ecosystem: &str, manifest_bytes: &[u8]) -> Option<Str
 }
 
 /// `license` is a text, or was `{type}`; `licenses` was a list of those, of which one may choose.
-fn npm_licence(manifest: &serde_json::Value) -> Option<String> {
+pub(crate) fn npm_licence(license: Option<&serde_json::Value>, licenses: Option<&serde_json::Value>) -> Option<String> {
     let one = |value: &serde_json::Value| {
         value
             .as_str()
             .or_else(|| value.get("type")?.as_str())
             .map(str::to_owned)
     };
-    manifest.get("license").and_then(one).or_else(|| {
-        let listed = manifest.get("licenses")?;
+    license.and_then(one).or_else(|| {
+        let listed = licenses?;
         let all: Vec<String> = listed.as_array().map_or_else(
             || one(listed).into_iter().collect(),
             |list| list.iter().filter_map(one).collect(),

@@ -133,6 +133,17 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
     Ok(run)
 }
 
+/// Undoes what a killed release left in a tree, and nothing more. The answer says line by line what was done.
+pub fn undo(options: &Options) -> Result<(), Error> {
+    let root = std::fs::canonicalize(&options.tree).map_err(|error| Error::io("open", &options.tree, &error))?;
+    if !Store::exists(&root) {
+        options.progress.note("nothing was ever injected here: there is no store");
+        return Ok(());
+    }
+    let store = Store::open(&root, &mut || (options.random)())?;
+    recover(&store, options).map(|_| ())
+}
+
 /// Undoes what a killed release left, before anything else.
 fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::failed("undo what an earlier release left", error);
@@ -148,6 +159,7 @@ fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> 
     }
     journal.compact().map_err(|error| failed(&error))?;
     store.clear_scratch()?;
+    store.sweep()?;
     let random = Arc::clone(&options.random);
     let now = (options.clock)();
     let (_, closed) = credentials::Broker::open(store.part("leases")?, Vec::new(), now, Box::new(move || random()))

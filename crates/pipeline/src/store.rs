@@ -115,6 +115,32 @@ impl Store {
         }
     }
 
+    /// Removes what a killed writer had not yet put in place: half-written files that nothing refers to.
+    pub fn sweep(&self) -> Result<(), Error> {
+        let mut folders = vec![self.path.clone()];
+        while let Some(folder) = folders.pop() {
+            let entries = fs::read_dir(&folder).map_err(|error| Error::io("read", &folder, &error))?;
+            for entry in entries.filter_map(Result::ok) {
+                let path = entry.path();
+                let kind = entry.file_type().map_err(|error| Error::io("read", &path, &error))?;
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                let unfinished = name.starts_with(".replacing-") || name.ends_with(".tmp");
+                let removed = match (unfinished, kind.is_dir()) {
+                    (true, true) => fs::remove_dir_all(&path),
+                    (true, false) => fs::remove_file(&path),
+                    (false, true) => {
+                        folders.push(path.clone());
+                        Ok(())
+                    }
+                    (false, false) => Ok(()),
+                };
+                removed.map_err(|error| Error::io("remove", &path, &error))?;
+            }
+        }
+        Ok(())
+    }
+
     pub fn bundle_path(&self, attempt: &Digest) -> PathBuf {
         self.path.join("bundles").join(attempt.hex())
     }

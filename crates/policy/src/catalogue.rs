@@ -1,6 +1,8 @@
 //! What a control is, and what it is asked with.
 
-use evidence::{ControlSpec, Outcome, Reason, Severity, Stage};
+use evidence::predicates::Observed;
+use evidence::{ControlSpec, Gap, Outcome, Reason, Severity, Stage};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::controls::{ALL, PAGES};
@@ -16,7 +18,10 @@ pub fn controls() -> &'static [Entry] {
 /// The page of a control, as `explain` prints it: `control/no-secrets`, or `no-secrets`.
 pub fn page(id: &str) -> Option<&'static str> {
     let id = id.strip_prefix("control/").unwrap_or(id);
-    PAGES.iter().find(|(known, _)| known.strip_prefix("control/") == Some(id)).map(|(_, page)| *page)
+    PAGES
+        .iter()
+        .find(|(known, _)| known.strip_prefix("control/") == Some(id))
+        .map(|(_, page)| *page)
 }
 
 /// A control: one file in `controls/`.
@@ -102,7 +107,12 @@ pub struct Judged {
 
 impl Judged {
     pub fn pass() -> Self {
-        Judged { outcome: Outcome::Pass, reasons: Vec::new(), cleared: Vec::new(), notes: Vec::new() }
+        Judged {
+            outcome: Outcome::Pass,
+            reasons: Vec::new(),
+            cleared: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     pub fn because(reason: Reason) -> Self {
@@ -165,23 +175,40 @@ pub(crate) fn sort_reasons(reasons: &mut [Reason]) {
     };
     reasons.sort_by(|a, b| {
         let key = |r: &Reason| (rank(r.outcome), r.log_index);
-        (key(a).0, &a.control, &a.id, &a.r#where, &a.what, key(a).1, &a.finding, &a.why, &a.fix).cmp(&(
-            key(b).0,
-            &b.control,
-            &b.id,
-            &b.r#where,
-            &b.what,
-            key(b).1,
-            &b.finding,
-            &b.why,
-            &b.fix,
-        ))
+        (
+            key(a).0,
+            &a.control,
+            &a.id,
+            &a.r#where,
+            &a.what,
+            key(a).1,
+            &a.finding,
+            &a.why,
+            &a.fix,
+        )
+            .cmp(&(
+                key(b).0,
+                &b.control,
+                &b.id,
+                &b.r#where,
+                &b.what,
+                key(b).1,
+                &b.finding,
+                &b.why,
+                &b.fix,
+            ))
     });
 }
 
 impl Asked<'_> {
     /// A reason of this control, to be filled in: `what` was found, what it `asks` for, and what to do.
-    pub(crate) fn reason(&self, outcome: Outcome, what: impl Into<String>, asks: &str, fix: impl Into<String>) -> Reason {
+    pub(crate) fn reason(
+        &self,
+        outcome: Outcome,
+        what: impl Into<String>,
+        asks: &str,
+        fix: impl Into<String>,
+    ) -> Reason {
         let id = format!("control/{}", self.entry.id);
         Reason {
             control: id.clone(),
@@ -189,7 +216,10 @@ impl Asked<'_> {
             id,
             what: what.into(),
             r#where: String::new(),
-            why: format!("control `{}` (stage {}) asks for {asks}", self.entry.id, self.spec.stage),
+            why: format!(
+                "control `{}` (stage {}) asks for {asks}",
+                self.entry.id, self.spec.stage
+            ),
             fix: fix.into(),
             finding: None,
             log_index: None,
@@ -230,15 +260,41 @@ impl Asked<'_> {
         })
     }
 
-    /// What to say of a statement whose predicate can't be read.
+    /// What to say of a statement whose predicate is not of its type's own shape. A check that could not be made at
+    /// all may say so there, as gaps of an `Observed`.
     pub(crate) fn malformed(&self, seen: &Seen) -> Judged {
-        Judged::because(self.reason_at(
-            seen,
+        let gaps = Observed::deserialize(&seen.statement.predicate).map(|observed| observed.observation.gaps);
+        let mut judged = Judged::pass();
+        for gap in gaps.unwrap_or_default().iter().filter(|gap| gap.blocks) {
+            judged.add(self.gap(Some(seen), gap, &format!("check `{}`", seen.context.check)));
+        }
+        if judged.outcome() == Outcome::Pass {
+            judged.add(self.reason_at(
+                seen,
+                Outcome::Indeterminate,
+                format!(
+                    "the predicate of check `{}` is not of the shape its type promises",
+                    seen.context.check
+                ),
+                "a statement that can be read",
+                "make the statement with this version of Proofmark",
+            ));
+        }
+        judged
+    }
+
+    /// What a blocking gap leaves open.
+    pub(crate) fn gap(&self, seen: Option<&Seen>, gap: &Gap, check: &str) -> Reason {
+        let mut reason = self.reason(
             Outcome::Indeterminate,
-            format!("the predicate of check `{}` is not of the shape its type promises", seen.context.check),
-            "a statement that can be read",
-            "make the statement with this version of Proofmark",
-        ))
+            format!("not looked at: {}", gap.reason),
+            &format!("a complete {check}"),
+            "make it readable, configure it, or take it out of what is released: as it is, nothing is known about it",
+        );
+        reason.id.clone_from(&gap.id);
+        reason.r#where.clone_from(&gap.what);
+        reason.log_index = seen.map(|seen| seen.statement.index);
+        reason
     }
 
     pub(crate) fn integer(&self, name: &str) -> u64 {
@@ -275,7 +331,11 @@ impl Asked<'_> {
     }
 
     fn default(&self, name: &str) -> Option<Setting> {
-        self.entry.parameters.iter().find(|parameter| parameter.name == name)?.default
+        self.entry
+            .parameters
+            .iter()
+            .find(|parameter| parameter.name == name)?
+            .default
     }
 }
 

@@ -36,7 +36,11 @@ pub(crate) fn fault_page(fault: &FaultRun) -> String {
 
 /// `credential revoked, link slowed`.
 pub(crate) fn title(run: &ChaosExperiment) -> String {
-    run.faults.iter().map(|fault| fault_name(fault).replace('-', " ")).collect::<Vec<_>>().join(", ")
+    run.faults
+        .iter()
+        .map(|fault| fault_name(fault).replace('-', " "))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// A reason about an experiment, at its file.
@@ -61,10 +65,18 @@ pub(crate) fn unfit(asked: &Asked, seen: &Seen, run: &ChaosExperiment) -> Vec<Re
     let mut out: Vec<Reason> = run
         .unknown
         .iter()
-        .map(|why| open(format!("the run could not be judged: {why}"), "see why, and run the stage again"))
+        .map(|why| {
+            open(
+                format!("the run could not be judged: {why}"),
+                "see why, and run the stage again",
+            )
+        })
         .collect();
     if run.faults.is_empty() {
-        out.push(open("the experiment injected no fault".to_owned(), "give it a `[[fault]]`"));
+        out.push(open(
+            "the experiment injected no fault".to_owned(),
+            "give it a `[[fault]]`",
+        ));
     }
     for fault in run.faults.iter().filter(|fault| !fault.bit) {
         let mut reason = open(
@@ -93,23 +105,44 @@ pub(crate) fn unfit(asked: &Asked, seen: &Seen, run: &ChaosExperiment) -> Vec<Re
 pub(crate) fn left_behind(asked: &Asked, seen: &Seen, run: &ChaosExperiment) -> Vec<Reason> {
     let left: Vec<_> = run.faults.iter().filter(|fault| !fault.undone).collect();
     let Some(first) = left.first() else { return Vec::new() };
-    let what = format!("{} was not undone", names(left.iter().map(|fault| fault.fault.as_str())));
+    let what = format!(
+        "{} was not undone",
+        names(left.iter().map(|fault| fault.fault.as_str()))
+    );
     let fix = "start Proofmark again: what is in its journal is undone before anything else";
-    let mut reason = reason(asked, seen, run, Outcome::Fail, what, "every fault undone and read back", fix);
+    let mut reason = reason(
+        asked,
+        seen,
+        run,
+        Outcome::Fail,
+        what,
+        "every fault undone and read back",
+        fix,
+    );
     reason.id = fault_page(first);
     vec![reason]
 }
 
 /// `sent 120, refused 63, served 57`.
 pub(crate) fn workload(run: &ChaosExperiment) -> String {
-    run.workload.iter().map(|(name, n)| format!("{} {n}", name.replace('_', " "))).collect::<Vec<_>>().join(", ")
+    run.workload
+        .iter()
+        .map(|(name, n)| format!("{} {n}", name.replace('_', " ")))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// `2 detectors armed: …`, or that none was.
 pub(crate) fn armed(run: &ChaosExperiment) -> String {
     match run.detectors.len() {
         0 => "no detector armed".to_owned(),
-        1 => format!("1 detector armed: {}", names(run.detectors.iter().map(|detector| detector.id.as_str()))),
-        n => format!("{n} detectors armed: {}", names(run.detectors.iter().map(|detector| detector.id.as_str()))),
+        1 => format!(
+            "1 detector armed: {}",
+            names(run.detectors.iter().map(|detector| detector.id.as_str()))
+        ),
+        n => format!(
+            "{n} detectors armed: {}",
+            names(run.detectors.iter().map(|detector| detector.id.as_str()))
+        ),
     }
 }

@@ -52,7 +52,10 @@ pub fn effective(floor: &[ControlSpec], added: &[ControlSpec]) -> Result<Vec<Con
             continue;
         };
         diagnostics.extend(faults(entry, spec));
-        if added[..i].iter().any(|earlier| earlier.id == spec.id && earlier.stage == spec.stage) {
+        if added[..i]
+            .iter()
+            .any(|earlier| earlier.id == spec.id && earlier.stage == spec.stage)
+        {
             diagnostics.push(Diagnostic {
                 code: "config/duplicate-control".to_owned(),
                 message: format!("control `{}` is added twice at stage {}", spec.id, spec.stage),
@@ -60,7 +63,9 @@ pub fn effective(floor: &[ControlSpec], added: &[ControlSpec]) -> Result<Vec<Con
                 help: Some("put all its parameters into one entry".to_owned()),
             });
         }
-        let held = effective.iter_mut().filter(|held| held.id == spec.id && held.stage == spec.stage);
+        let held = effective
+            .iter_mut()
+            .filter(|held| held.id == spec.id && held.stage == spec.stage);
         let mut met = false;
         for held in held {
             met = true;
@@ -71,7 +76,11 @@ pub fn effective(floor: &[ControlSpec], added: &[ControlSpec]) -> Result<Vec<Con
         }
     }
     sort(&mut effective);
-    if diagnostics.is_empty() { Ok(effective) } else { Err(diagnostics) }
+    if diagnostics.is_empty() {
+        Ok(effective)
+    } else {
+        Err(diagnostics)
+    }
 }
 
 /// What `now` asks less than `previous` did, one line each, sorted: a control removed, or a parameter relaxed.
@@ -79,7 +88,10 @@ pub fn effective(floor: &[ControlSpec], added: &[ControlSpec]) -> Result<Vec<Con
 pub fn loosened(previous: &[ControlSpec], now: &[ControlSpec]) -> Vec<String> {
     let mut out = Vec::new();
     for before in previous {
-        let mut same = now.iter().filter(|spec| spec.id == before.id && spec.stage == before.stage).peekable();
+        let mut same = now
+            .iter()
+            .filter(|spec| spec.id == before.id && spec.stage == before.stage)
+            .peekable();
         if same.peek().is_none() {
             out.push(format!("control `{}` (stage {}) was removed", before.id, before.stage));
             continue;
@@ -101,7 +113,10 @@ pub(crate) fn faults(entry: &Entry, spec: &ControlSpec) -> Vec<Diagnostic> {
             code: "config/wrong-stage".to_owned(),
             message: format!("control `{}` can't be asked at stage {}", spec.id, spec.stage),
             span: None,
-            help: Some(format!("it reads evidence of stage {}", list(entry.stages.iter().map(|stage| stage.name())))),
+            help: Some(format!(
+                "it reads evidence of stage {}",
+                list(entry.stages.iter().map(|stage| stage.name()))
+            )),
         });
     }
     for (name, value) in &spec.parameters {
@@ -110,7 +125,10 @@ pub(crate) fn faults(entry: &Entry, spec: &ControlSpec) -> Vec<Diagnostic> {
             let help = match meant {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None if entry.parameters.is_empty() => "it has no parameters".to_owned(),
-                None => format!("it has {}", list(entry.parameters.iter().map(|parameter| parameter.name))),
+                None => format!(
+                    "it has {}",
+                    list(entry.parameters.iter().map(|parameter| parameter.name))
+                ),
             };
             out.push(Diagnostic {
                 code: "config/unknown-parameter".to_owned(),
@@ -123,7 +141,11 @@ pub(crate) fn faults(entry: &Entry, spec: &ControlSpec) -> Vec<Diagnostic> {
         if Parsed::of(parameter.kind, value).is_none() {
             out.push(Diagnostic {
                 code: "config/bad-parameter".to_owned(),
-                message: format!("`{name}` of control `{}` is `{value}`, which is not {}", spec.id, parameter.kind.words()),
+                message: format!(
+                    "`{name}` of control `{}` is `{value}`, which is not {}",
+                    spec.id,
+                    parameter.kind.words()
+                ),
                 span: None,
                 help: Some(parameter.doc.to_owned()),
             });
@@ -136,12 +158,18 @@ pub(crate) fn faults(entry: &Entry, spec: &ControlSpec) -> Vec<Diagnostic> {
 fn tighten(entry: &Entry, held: &mut ControlSpec, spec: &ControlSpec) -> Vec<Diagnostic> {
     let mut out = Vec::new();
     for parameter in entry.parameters {
-        let Some(value) = spec.parameters.get(parameter.name) else { continue };
+        let Some(value) = spec.parameters.get(parameter.name) else {
+            continue;
+        };
         if Parsed::of(parameter.kind, value).is_none() {
             // Reported as `config/bad-parameter` already.
             continue;
         }
-        let floor = held.parameters.get(parameter.name).cloned().or_else(|| parameter.default.map(value_of));
+        let floor = held
+            .parameters
+            .get(parameter.name)
+            .cloned()
+            .or_else(|| parameter.default.map(value_of));
         if looser(parameter, floor.as_ref(), Some(value)) {
             out.push(Diagnostic {
                 code: "config/looser-than-floor".to_owned(),
@@ -175,7 +203,10 @@ fn relaxed(before: &ControlSpec, after: &ControlSpec) -> Vec<String> {
     let mut out = Vec::new();
     for parameter in parameters {
         let held = |spec: &ControlSpec| {
-            spec.parameters.get(parameter.name).cloned().or_else(|| parameter.default.map(value_of))
+            spec.parameters
+                .get(parameter.name)
+                .cloned()
+                .or_else(|| parameter.default.map(value_of))
         };
         let (was, is) = (held(before), held(after));
         if was != is && looser(parameter, was.as_ref(), is.as_ref()) {
@@ -223,11 +254,17 @@ impl Parsed {
         // Beyond this, whole numbers have no exact place among f64.
         const INTEGER_MAX: u64 = 1 << 53;
         match kind {
-            Kind::Integer => value.as_u64().filter(|n| *n <= INTEGER_MAX).map(|n| Parsed::Rank(n as f64)),
+            Kind::Integer => value
+                .as_u64()
+                .filter(|n| *n <= INTEGER_MAX)
+                .map(|n| Parsed::Rank(n as f64)),
             Kind::Number => value.as_f64().filter(|n| n.is_finite() && *n >= 0.0).map(Parsed::Rank),
             Kind::Severity => {
                 let severity = severity_of(value)?;
-                Severity::ALL.iter().position(|known| *known == severity).map(|rank| Parsed::Rank(rank as f64))
+                Severity::ALL
+                    .iter()
+                    .position(|known| *known == severity)
+                    .map(|rank| Parsed::Rank(rank as f64))
             }
             Kind::Texts => {
                 let texts = value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned));
@@ -288,8 +325,15 @@ mod tests {
     use super::*;
 
     fn spec(id: &str, stage: Stage, parameters: &[(&str, Value)]) -> ControlSpec {
-        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        ControlSpec { id: id.to_owned(), stage, parameters }
+        let parameters = parameters
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect();
+        ControlSpec {
+            id: id.to_owned(),
+            stage,
+            parameters,
+        }
     }
 
     #[test]
@@ -315,7 +359,10 @@ mod tests {
                     assert!(Parsed::of(parameter.kind, &value_of(default)).is_some(), "{}", entry.id);
                 }
                 let ordered = matches!(parameter.kind, Kind::Texts);
-                assert_eq!(ordered, matches!(parameter.tighter, Tighter::Subset | Tighter::Superset));
+                assert_eq!(
+                    ordered,
+                    matches!(parameter.tighter, Tighter::Subset | Tighter::Superset)
+                );
             }
         }
         assert_eq!(effective(&floor(), &[]), Ok(floor()));
@@ -327,11 +374,20 @@ mod tests {
         let staging = Stage::Staging;
         // What is added to the built-in floor, and the code and a part of each diagnostic.
         let rows: &[(ControlSpec, &[(&str, &str)])] = &[
-            (spec("revocation-detected", staging, &[("within_seconds", json!(30))]), &[]),
-            (spec("revocation-detected", staging, &[("within_seconds", json!(5))]), &[]),
+            (
+                spec("revocation-detected", staging, &[("within_seconds", json!(30))]),
+                &[],
+            ),
+            (
+                spec("revocation-detected", staging, &[("within_seconds", json!(5))]),
+                &[],
+            ),
             (
                 spec("revocation-detected", staging, &[("within_seconds", json!(60))]),
-                &[("config/looser-than-floor", "`within_seconds` of control `revocation-detected` (stage staging) is `60`, looser than the floor's `30`")],
+                &[(
+                    "config/looser-than-floor",
+                    "`within_seconds` of control `revocation-detected` (stage staging) is `60`, looser than the floor's `30`",
+                )],
             ),
             (
                 spec("revocation-detected", staging, &[("within_second", json!(5))]),
@@ -339,19 +395,47 @@ mod tests {
             ),
             (
                 spec("revocation-detected", staging, &[("within_seconds", json!("soon"))]),
-                &[("config/bad-parameter", "is `\"soon\"`, which is not a whole number from 0")],
+                &[(
+                    "config/bad-parameter",
+                    "is `\"soon\"`, which is not a whole number from 0",
+                )],
             ),
-            (spec("revocation-detected", Stage::Commit, &[]), &[("config/wrong-stage", "can't be asked at stage commit")]),
-            (spec("revocation-detectd", staging, &[]), &[("config/unknown-control", "there is no control `revocation-detectd`")]),
-            (spec("no-known-vulnerabilities", Stage::Build, &[("severity_min", json!("note"))]), &[]),
             (
-                spec("no-known-vulnerabilities", Stage::Build, &[("severity_min", json!("critical"))]),
-                &[("config/looser-than-floor", "`\"critical\"`, looser than the floor's `\"low\"`")],
+                spec("revocation-detected", Stage::Commit, &[]),
+                &[("config/wrong-stage", "can't be asked at stage commit")],
             ),
-            (spec("licences-allowed", Stage::Build, &[("allow", json!(["MIT"]))]), &[]),
+            (
+                spec("revocation-detectd", staging, &[]),
+                &[("config/unknown-control", "there is no control `revocation-detectd`")],
+            ),
+            (
+                spec(
+                    "no-known-vulnerabilities",
+                    Stage::Build,
+                    &[("severity_min", json!("note"))],
+                ),
+                &[],
+            ),
+            (
+                spec(
+                    "no-known-vulnerabilities",
+                    Stage::Build,
+                    &[("severity_min", json!("critical"))],
+                ),
+                &[(
+                    "config/looser-than-floor",
+                    "`\"critical\"`, looser than the floor's `\"low\"`",
+                )],
+            ),
+            (
+                spec("licences-allowed", Stage::Build, &[("allow", json!(["MIT"]))]),
+                &[],
+            ),
         ];
         for (added, expected) in rows {
-            let got = effective(&floor(), std::slice::from_ref(added)).err().unwrap_or_default();
+            let got = effective(&floor(), std::slice::from_ref(added))
+                .err()
+                .unwrap_or_default();
             assert_eq!(got.len(), expected.len(), "{added:?}: {got:?}");
             for (got, (code, part)) in got.iter().zip(*expected) {
                 assert_eq!(got.code, *code);
@@ -359,7 +443,11 @@ mod tests {
             }
         }
         let twice = spec("no-secrets", Stage::Commit, &[]);
-        let codes: Vec<_> = effective(&floor(), &[twice.clone(), twice]).unwrap_err().into_iter().map(|d| d.code).collect();
+        let codes: Vec<_> = effective(&floor(), &[twice.clone(), twice])
+            .unwrap_err()
+            .into_iter()
+            .map(|d| d.code)
+            .collect();
         assert_eq!(codes, ["config/duplicate-control"]);
         let hint = effective(&floor(), &[spec("no-secret", Stage::Commit, &[])]).unwrap_err();
         assert_eq!(hint[0].help.as_deref(), Some("did you mean `no-secrets`?"));
@@ -378,7 +466,13 @@ mod tests {
     #[test]
     fn what_became_looser() {
         let commit = Stage::Commit;
-        let at = |n: u64| vec![spec("revocation-detected", Stage::Staging, &[("within_seconds", json!(n))])];
+        let at = |n: u64| {
+            vec![spec(
+                "revocation-detected",
+                Stage::Staging,
+                &[("within_seconds", json!(n))],
+            )]
+        };
         let bare = vec![spec("revocation-detected", Stage::Staging, &[])];
         let allow = |texts: &[&str]| vec![spec("licences-allowed", Stage::Build, &[("allow", json!(texts))])];
         let open = vec![spec("licences-allowed", Stage::Build, &[])];
@@ -401,20 +495,43 @@ mod tests {
             (open, allow(&["MIT"]), 0),
             (deny(&["a"]), deny(&["a", "b"]), 0),
             (deny(&["a"]), deny(&["b"]), 1),
-            (vec![spec("future", commit, &[("x", json!(1))])], vec![spec("future", commit, &[("x", json!(2))])], 1),
-            (vec![spec("future", commit, &[("x", json!(1))])], vec![spec("future", commit, &[("x", json!(1))])], 0),
+            (
+                vec![spec("future", commit, &[("x", json!(1))])],
+                vec![spec("future", commit, &[("x", json!(2))])],
+                1,
+            ),
+            (
+                vec![spec("future", commit, &[("x", json!(1))])],
+                vec![spec("future", commit, &[("x", json!(1))])],
+                0,
+            ),
         ] {
-            assert_eq!(loosened(&before, &after).len(), lines, "{before:?} → {after:?}: {:?}", loosened(&before, &after));
+            assert_eq!(
+                loosened(&before, &after).len(),
+                lines,
+                "{before:?} → {after:?}: {:?}",
+                loosened(&before, &after)
+            );
         }
-        assert_eq!(loosened(&at(30), &at(60)), ["`within_seconds` of control `revocation-detected` (stage staging) was `30`, is `60`"]);
-        assert_eq!(loosened(&at(30), &[]), ["control `revocation-detected` (stage staging) was removed"]);
+        assert_eq!(
+            loosened(&at(30), &at(60)),
+            ["`within_seconds` of control `revocation-detected` (stage staging) was `30`, is `60`"]
+        );
+        assert_eq!(
+            loosened(&at(30), &[]),
+            ["control `revocation-detected` (stage staging) was removed"]
+        );
     }
 
     fn any_specs() -> impl Strategy<Value = Vec<ControlSpec>> {
         let texts = || proptest::sample::subsequence(vec!["MIT", "GPL-3.0", "ISC"], 0..=3);
         let one = prop_oneof![
             (0u64..4).prop_map(|n| spec("revocation-detected", Stage::Staging, &[("within_seconds", json!(n))])),
-            (0usize..5).prop_map(|n| spec("dynamic-test-clean", Stage::Integration, &[("severity_min", json!(Severity::ALL[n].name()))])),
+            (0usize..5).prop_map(|n| spec(
+                "dynamic-test-clean",
+                Stage::Integration,
+                &[("severity_min", json!(Severity::ALL[n].name()))]
+            )),
             texts().prop_map(|list| spec("licences-allowed", Stage::Build, &[("allow", json!(list))])),
             texts().prop_map(|list| spec("dependency-policy", Stage::Commit, &[("deny", json!(list))])),
             Just(spec("no-secrets", Stage::Commit, &[])),

@@ -50,7 +50,11 @@ pub fn decide(stage: Stage, evidence: &Evidence, facts: &Facts) -> Verdict {
             "ask at least one: a new trust root has a floor of them",
         ));
     }
-    if evidence.statements.iter().any(|s| s.verified().trust_root != evidence.attempt.trust_root) {
+    if evidence
+        .statements
+        .iter()
+        .any(|s| s.verified().trust_root != evidence.attempt.trust_root)
+    {
         verdict.outcome = verdict.outcome.and(Outcome::Indeterminate);
         verdict.reasons.push(whole(
             "evidence was verified against another trust root than the attempt names".to_owned(),
@@ -68,16 +72,31 @@ pub fn decide(stage: Stage, evidence: &Evidence, facts: &Facts) -> Verdict {
 /// The tree's own suppressions hide findings here, and only here.
 pub fn preview(observations: &[(Stage, &str, &Observation)], asked: &[ControlSpec]) -> Preview<Verdict> {
     // `Facts` and `History` are there for controls that read the log; none of those is asked here.
-    let facts = Facts { now: Timestamp::UNIX_EPOCH, previous_controls: None };
+    let facts = Facts {
+        now: Timestamp::UNIX_EPOCH,
+        previous_controls: None,
+    };
     let attempt = nobody(asked);
-    let history = History::new(&Evidence { attempt: &attempt, statements: &[] });
+    let history = History::new(&Evidence {
+        attempt: &attempt,
+        statements: &[],
+    });
     let mut verdicts = Vec::new();
     for stage in Stage::ALL {
         let mut answers: Vec<(String, Judged)> = Vec::new();
         for spec in asked.iter().filter(|spec| spec.stage == stage) {
-            let Some((entry, watch)) = find(&spec.id).and_then(|entry| Some((entry, entry.watch?))) else { continue };
-            let given = observations.iter().filter(|(at, predicate, _)| *at == stage && *predicate == watch.predicate);
-            let asked = Asked { entry, spec, history: &history, facts: &facts };
+            let Some((entry, watch)) = find(&spec.id).and_then(|entry| Some((entry, entry.watch?))) else {
+                continue;
+            };
+            let given = observations
+                .iter()
+                .filter(|(at, predicate, _)| *at == stage && *predicate == watch.predicate);
+            let asked = Asked {
+                entry,
+                spec,
+                history: &history,
+                facts: &facts,
+            };
             let judged = given
                 .map(|(_, _, observation)| observed::judge(&asked, None, observation, watch, Clearing::Suppressions))
                 .reduce(Judged::merge);
@@ -88,7 +107,10 @@ pub fn preview(observations: &[(Stage, &str, &Observation)], asked: &[ControlSpe
             verdicts.push(verdict(stage, answers));
         }
     }
-    let stage = verdicts.iter().find(|verdict| verdict.outcome != Outcome::Pass).or(verdicts.last());
+    let stage = verdicts
+        .iter()
+        .find(|verdict| verdict.outcome != Outcome::Pass)
+        .or(verdicts.last());
     let mut all = Verdict {
         stage: stage.map_or(Stage::Commit, |verdict| verdict.stage),
         outcome: Outcome::all(verdicts.iter().map(|verdict| verdict.outcome)),
@@ -116,7 +138,12 @@ fn judge(spec: &ControlSpec, history: &History, facts: &Facts) -> Judged {
     let Some(entry) = find(&spec.id) else {
         return Judged::because(unknown_control(spec));
     };
-    let asked = Asked { entry, spec, history, facts };
+    let asked = Asked {
+        entry,
+        spec,
+        history,
+        facts,
+    };
     let faults = faults(entry, spec);
     if faults.is_empty() {
         return (entry.judge)(&asked);
@@ -124,7 +151,9 @@ fn judge(spec: &ControlSpec, history: &History, facts: &Facts) -> Judged {
     let mut judged = Judged::pass();
     for fault in faults {
         let what = fault.message;
-        let fix = fault.help.unwrap_or_else(|| "correct the control's entry and start a new attempt".to_owned());
+        let fix = fault
+            .help
+            .unwrap_or_else(|| "correct the control's entry and start a new attempt".to_owned());
         judged.add(asked.reason(Outcome::Indeterminate, what, "parameters this program knows", fix));
     }
     judged
@@ -159,7 +188,10 @@ fn unknown_control(spec: &ControlSpec) -> Reason {
         id: format!("control/{}", spec.id),
         what: format!("this program knows no control `{}`", spec.id),
         r#where: String::new(),
-        why: format!("the attempt asks it at stage {}, and what can't be judged is not passed", spec.stage),
+        why: format!(
+            "the attempt asks it at stage {}, and what can't be judged is not passed",
+            spec.stage
+        ),
         fix: match meant {
             Some(meant) => format!("did you mean `{meant}`? otherwise update Proofmark"),
             None => "update Proofmark, or take the control out where it was added".to_owned(),

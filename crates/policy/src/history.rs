@@ -71,7 +71,8 @@ impl<'a> History<'a> {
         if let Some(attempt) = statement.predicate_as::<Attempt>(ATTEMPT) {
             self.attempts.insert(attempt.digest(), attempt);
         } else if predicates::STEP.contains(&statement.predicate_type.as_str()) {
-            self.seen.extend(statement.context().map(|context| Seen { statement, context }));
+            self.seen
+                .extend(statement.context().map(|context| Seen { statement, context }));
         }
     }
 
@@ -86,7 +87,9 @@ impl<'a> History<'a> {
 
     /// This attempt's statements at `stage`, in order of log index.
     pub(crate) fn of_attempt(&self, stage: Stage) -> impl Iterator<Item = &Seen<'a>> {
-        self.seen.iter().filter(move |seen| seen.context.attempt == self.attempt_digest && seen.context.stage == stage)
+        self.seen
+            .iter()
+            .filter(move |seen| seen.context.attempt == self.attempt_digest && seen.context.stage == stage)
     }
 
     /// The last of this attempt's statements at `stage` for each check and configuration: a later one replaces an
@@ -94,7 +97,10 @@ impl<'a> History<'a> {
     pub(crate) fn current(&self, stage: Stage) -> impl Iterator<Item = &Seen<'a>> {
         let mut last = BTreeMap::new();
         for seen in self.of_attempt(stage) {
-            last.insert((&seen.context.check, seen.context.config, &seen.statement.predicate_type), seen);
+            last.insert(
+                (&seen.context.check, seen.context.config, &seen.statement.predicate_type),
+                seen,
+            );
         }
         let mut current: Vec<_> = last.into_values().collect();
         current.sort_by_key(|seen| seen.statement.index);
@@ -120,7 +126,11 @@ impl<'a> History<'a> {
     pub(crate) fn products(&self) -> impl Iterator<Item = (&str, &Subject)> {
         self.current(Stage::Build)
             .filter(|seen| seen.statement.predicate_type == PROVENANCE)
-            .flat_map(|seen| seen.statement.examined().map(|subject| (seen.context.check.as_str(), subject)))
+            .flat_map(|seen| {
+                seen.statement
+                    .examined()
+                    .map(|subject| (seen.context.check.as_str(), subject))
+            })
     }
 
     pub(crate) fn built(&self, digest: Digest) -> bool {
@@ -133,9 +143,10 @@ impl<'a> History<'a> {
     }
 
     pub(crate) fn waiver(&self, finding: &Finding, now: Timestamp) -> Standing<'_, Waiver> {
-        let mine = self.waivers.iter().filter(|waiver| {
-            waiver.value.finding == finding.id && waiver.value.rule == finding.rule
-        });
+        let mine = self
+            .waivers
+            .iter()
+            .filter(|waiver| waiver.value.finding == finding.id && waiver.value.rule == finding.rule);
         standing(mine, |waiver| waiver.expires, now)
     }
 
@@ -170,8 +181,11 @@ fn standing<'a, T: 'a>(
 }
 
 fn examined(seen: &Seen) -> Vec<(Option<Digest>, String)> {
-    let mut examined: Vec<_> =
-        seen.statement.examined().map(|subject| (subject.sha256(), subject.name.clone())).collect();
+    let mut examined: Vec<_> = seen
+        .statement
+        .examined()
+        .map(|subject| (subject.sha256(), subject.name.clone()))
+        .collect();
     examined.sort();
     examined
 }

@@ -9,9 +9,16 @@ use crate::words::names;
 
 /// The check's fact `name` must hold everything the parameter of that name does.
 pub(crate) fn at_least(asked: &Asked, seen: &Seen, name: &str) -> Judged {
-    let (Some(asks), had) = (asked.texts(name), fact(seen, name)) else { return Judged::pass() };
-    let Some(had) = had else { return unsaid(asked, seen, name) };
-    let missing: Vec<&str> = asks.into_iter().filter(|text| !had.iter().any(|had| had == text)).collect();
+    let (Some(asks), had) = (asked.texts(name), fact(seen, name)) else {
+        return Judged::pass();
+    };
+    let Some(had) = had else {
+        return unsaid(asked, seen, name);
+    };
+    let missing: Vec<&str> = asks
+        .into_iter()
+        .filter(|text| !had.iter().any(|had| had == text))
+        .collect();
     if missing.is_empty() {
         return Judged::pass();
     }
@@ -27,9 +34,17 @@ pub(crate) fn at_least(asked: &Asked, seen: &Seen, name: &str) -> Judged {
 /// The check's fact `name` must hold nothing the parameter of that name doesn't, and something at all: an empty list
 /// of what is allowed allows everything.
 pub(crate) fn at_most(asked: &Asked, seen: &Seen, name: &str) -> Judged {
-    let (Some(asks), had) = (asked.texts(name), fact(seen, name)) else { return Judged::pass() };
-    let Some(had) = had.filter(|had| !had.is_empty()) else { return unsaid(asked, seen, name) };
-    let beyond: Vec<&str> = had.iter().map(String::as_str).filter(|text| !asks.contains(text)).collect();
+    let (Some(asks), had) = (asked.texts(name), fact(seen, name)) else {
+        return Judged::pass();
+    };
+    let Some(had) = had.filter(|had| !had.is_empty()) else {
+        return unsaid(asked, seen, name);
+    };
+    let beyond: Vec<&str> = had
+        .iter()
+        .map(String::as_str)
+        .filter(|text| !asks.contains(text))
+        .collect();
     if beyond.is_empty() {
         return Judged::pass();
     }

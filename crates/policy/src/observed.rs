@@ -19,8 +19,19 @@ pub(crate) struct Watch {
     pub fix: &'static str,
     /// True when a check that looked at nothing at all proves nothing.
     pub must_look: bool,
-    /// Units of coverage worth saying: what was looked at, and (one, many) for those never reached.
-    pub units: &'static [(&'static str, &'static str, &'static str)],
+    /// Units of coverage worth saying.
+    pub units: &'static [Unit],
+}
+
+/// A unit of coverage, in words.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    /// As the observation spells it.
+    pub name: &'static str,
+    pub one: &'static str,
+    pub many: &'static str,
+    /// What to say of those that were not looked at; `None` where they are not worth saying.
+    pub missed: Option<&'static str>,
 }
 
 /// What hides or clears a finding.
@@ -85,16 +96,7 @@ pub(crate) fn judge(
         judged.add(finding_reason(asked, seen, finding, watch, clearing));
     }
     for gap in observation.gaps.iter().filter(|gap| gap.blocks) {
-        let mut reason = asked.reason(
-            Outcome::Indeterminate,
-            format!("not looked at: {}", gap.reason),
-            &format!("a complete {}", watch.check),
-            "make it readable, or take it out of what is released; nothing is known about it as it is",
-        );
-        reason.id.clone_from(&gap.id);
-        reason.r#where.clone_from(&gap.what);
-        reason.log_index = index(seen);
-        judged.add(reason);
+        judged.add(asked.gap(seen, gap, watch.check));
     }
     if clearing == Clearing::Waivers && looked_at_nothing(observation, watch) {
         let mut reason = asked.reason(
@@ -106,11 +108,14 @@ pub(crate) fn judge(
         reason.log_index = index(seen);
         judged.add(reason);
     }
-    for (unit, one, many) in watch.units {
-        let Some(counted) = observation.coverage.0.get(*unit) else { continue };
-        judged.note(count(counted.looked, one, many));
-        if let Some(missed @ 1..) = counted.total.checked_sub(counted.looked) {
-            judged.note(format!("{} never reached", count(missed, one, many)));
+    for unit in watch.units {
+        let Some(counted) = observation.coverage.0.get(unit.name) else {
+            continue;
+        };
+        judged.note(count(counted.looked, unit.one, unit.many));
+        let missed = counted.total.saturating_sub(counted.looked);
+        if let Some(words) = unit.missed.filter(|_| missed > 0) {
+            judged.note(format!("{} {words}", count(missed, unit.one, unit.many)));
         }
     }
     judged.note(count(counted, watch.finding.0, watch.finding.1));
@@ -118,7 +123,10 @@ pub(crate) fn judge(
         judged.note(format!("{} below severity {}", thousands(below), least.name()));
     }
     if hidden > 0 {
-        judged.note(format!("{} hidden by the tree's own allow lines or baseline, which a gate ignores", thousands(hidden)));
+        judged.note(format!(
+            "{} hidden by the tree's own allow lines or baseline, which a gate ignores",
+            thousands(hidden)
+        ));
     }
     if let Some(soonest) = waived.iter().min() {
         let used = count(waived.len() as u64, "finding waived", "findings waived");
@@ -135,7 +143,10 @@ fn severity_min(asked: &Asked) -> Severity {
 fn looked_at_nothing(observation: &Observation, watch: &Watch) -> bool {
     let counts = observation.coverage.0.values();
     let (looked, total) = counts.fold((0u64, 0u64), |(looked, total), counted| {
-        (looked.saturating_add(counted.looked), total.saturating_add(counted.total))
+        (
+            looked.saturating_add(counted.looked),
+            total.saturating_add(counted.total),
+        )
     });
     looked == 0 && (watch.must_look || total > 0)
 }
@@ -145,11 +156,19 @@ fn finding_reason(asked: &Asked, seen: Option<&Seen>, finding: &Finding, watch: 
         Severity::Note => format!("no {} at all", watch.finding.0),
         least => format!("no {} of severity {} or above", watch.finding.0, least.name()),
     };
-    let fix = if finding.fix.is_empty() { watch.fix } else { &finding.fix };
+    let fix = if finding.fix.is_empty() {
+        watch.fix
+    } else {
+        &finding.fix
+    };
     let mut reason = asked.reason(Outcome::Fail, finding.message.as_str(), &asks, fix);
-    reason.why.push_str(&format!("; this one is {}", finding.severity.name()));
+    reason
+        .why
+        .push_str(&format!("; this one is {}", finding.severity.name()));
     if finding.suppressed {
-        reason.why.push_str("; an allow line or baseline entry of the tree hides it elsewhere, never at a gate");
+        reason
+            .why
+            .push_str("; an allow line or baseline entry of the tree hides it elsewhere, never at a gate");
     }
     if clearing == Clearing::Waivers
         && let Standing::Expired(waiver) = asked.history.waiver(finding, asked.facts.now)

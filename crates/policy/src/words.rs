@@ -30,13 +30,29 @@ pub(crate) fn duration(us: u64) -> String {
     }
 }
 
-/// Names in backticks, at most five, the rest counted.
+/// Names in backticks, at most five, the rest counted; of each, its first line and not more than fits one.
 pub(crate) fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const NAMES_MAX: usize = 5;
     let all: Vec<&str> = names.into_iter().collect();
-    let mut out = all.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut out = all
+        .iter()
+        .take(NAMES_MAX)
+        .map(|name| format!("`{}`", line(name)))
+        .collect::<Vec<_>>()
+        .join(", ");
     if all.len() > NAMES_MAX {
         out.push_str(&format!(" and {} more", all.len() - NAMES_MAX));
+    }
+    out
+}
+
+/// The first line of `text`, cut where it is too long; `…` says that there was more.
+pub(crate) fn line(text: &str) -> String {
+    const CHARS_MAX: usize = 160;
+    let first = text.lines().next().unwrap_or("").trim_end();
+    let mut out: String = first.chars().take(CHARS_MAX).collect();
+    if out.len() < text.trim_end().len() {
+        out.push('…');
     }
     out
 }
@@ -64,7 +80,10 @@ pub(crate) fn did_you_mean<'a>(typed: &str, candidates: impl IntoIterator<Item =
 fn distance(a: &str, b: &str) -> usize {
     // A name longer than any of ours is not a typing error.
     const LENGTH_MAX: usize = 64;
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(LENGTH_MAX).collect(), b.chars().take(LENGTH_MAX).collect());
+    let (a, b): (Vec<char>, Vec<char>) = (
+        a.chars().take(LENGTH_MAX).collect(),
+        b.chars().take(LENGTH_MAX).collect(),
+    );
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
         let mut diagonal = row[0];
@@ -86,13 +105,24 @@ mod tests {
     fn words() {
         assert_eq!(count(1, "secret", "secrets"), "1 secret");
         assert_eq!(count(0, "secret", "secrets"), "0 secrets");
-        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(thousands),
+            ["0", "999", "1,000", "1,234,567"]
+        );
         assert_eq!(
             [0, 240, 140_000, 999_499, 999_500, 1_300_000].map(duration),
             ["0.0 ms", "0.2 ms", "140 ms", "999 ms", "1.0 s", "1.3 s"]
         );
         assert_eq!(names(["a", "b"]), "`a`, `b`");
-        assert_eq!(names(["a", "b", "c", "d", "e", "f", "g"]), "`a`, `b`, `c`, `d`, `e` and 2 more");
+        assert_eq!(
+            names(["wrote no report:\nsegfault\n", "x\n"]),
+            "`wrote no report:…`, `x`"
+        );
+        assert_eq!(line(&"é".repeat(161)).chars().count(), 161);
+        assert_eq!(
+            names(["a", "b", "c", "d", "e", "f", "g"]),
+            "`a`, `b`, `c`, `d`, `e` and 2 more"
+        );
     }
 
     #[test]

@@ -16,15 +16,23 @@ const EARLIER: &str = "2026-01-01T00:00:00Z";
 fn check(release: &Release, stage: Stage, control: &str, expected: Outcome, part: &str) -> Verdict {
     let verdict = release.decide(stage);
     let outcome = verdict.controls.iter().find(|(id, _)| id == control).expect("asked").1;
-    let mine: Vec<_> =
-        verdict.reasons.iter().filter(|reason| reason.control == format!("control/{control}")).collect();
+    let mine: Vec<_> = verdict
+        .reasons
+        .iter()
+        .filter(|reason| reason.control == format!("control/{control}"))
+        .collect();
     assert_eq!(outcome, expected, "{mine:#?}");
     assert_eq!(verdict.outcome, verdict.outcome.and(expected));
     assert_eq!(mine.is_empty(), expected == Pass, "{mine:#?}");
-    let said = mine.iter().any(|reason| format!("{} | {} | {}", reason.r#where, reason.what, reason.why).contains(part));
+    let said = mine
+        .iter()
+        .any(|reason| format!("{} | {} | {}", reason.r#where, reason.what, reason.why).contains(part));
     assert!(said || expected == Pass, "`{part}` is not in {mine:#?}");
     for reason in mine {
-        assert!(!reason.what.is_empty() && !reason.why.is_empty() && !reason.fix.is_empty(), "{reason:?}");
+        assert!(
+            !reason.what.is_empty() && !reason.why.is_empty() && !reason.fix.is_empty(),
+            "{reason:?}"
+        );
         assert!(!reason.what.ends_with('.') && !reason.fix.ends_with('.'), "{reason:?}");
     }
     verdict
@@ -39,13 +47,28 @@ fn a_clean_release_passes_everywhere() {
             let verdict = release.decide(stage);
             assert_eq!(verdict.outcome, Pass, "{:#?}", verdict.reasons);
             assert!(verdict.reasons.is_empty() && verdict.cleared.is_empty());
-            let asked = release.attempt.controls.iter().filter(|spec| spec.stage == stage).count();
+            let asked = release
+                .attempt
+                .controls
+                .iter()
+                .filter(|spec| spec.stage == stage)
+                .count();
             assert_eq!(verdict.controls.len(), asked);
             assert!(verdict.controls.is_sorted_by(|a, b| a.0 <= b.0));
             verdict.notes
         })
         .collect();
-    assert_eq!(notes[0], ["coverage 4/4", "0 denied dependencies", "412 files", "96 commits", "0 secrets", "2 tests passed"]);
+    assert_eq!(
+        notes[0],
+        [
+            "coverage 4/4",
+            "0 denied dependencies",
+            "412 files",
+            "96 commits",
+            "0 secrets",
+            "2 tests passed"
+        ]
+    );
     assert_eq!(
         notes[1],
         [
@@ -57,7 +80,16 @@ fn a_clean_release_passes_everywhere() {
             "2 components"
         ]
     );
-    assert_eq!(notes[2], ["coverage 2/2", "14 routes", "2,310 requests", "0 findings", "2 services run what was built"]);
+    assert_eq!(
+        notes[2],
+        [
+            "coverage 2/2",
+            "14 routes",
+            "2,310 requests",
+            "0 findings",
+            "2 services run what was built"
+        ]
+    );
     assert_eq!(
         notes[3],
         [
@@ -69,7 +101,10 @@ fn a_clean_release_passes_everywhere() {
     );
     assert_eq!(
         notes[4],
-        ["promoted after 4,120 requests (errors 0.05 % against 0.00 %, e-value 31)", "coverage 1/1"]
+        [
+            "promoted after 4,120 requests (errors 0.05 % against 0.00 %, e-value 31)",
+            "coverage 1/1"
+        ]
     );
 }
 
@@ -94,14 +129,29 @@ fn observations() {
     ] {
         let clean = Release::clean;
         let found = finding("family/rule");
-        let verdict = check(&clean().find(name, &found), stage, control, Fail, "config/ci.env:3:14 | a token");
+        let verdict = check(
+            &clean().find(name, &found),
+            stage,
+            control,
+            Fail,
+            "config/ci.env:3:14 | a token",
+        );
         let reason = &verdict.reasons[0];
-        assert_eq!((reason.id.as_str(), &reason.finding), ("family/rule", &Some(found.id.clone())));
+        assert_eq!(
+            (reason.id.as_str(), &reason.finding),
+            ("family/rule", &Some(found.id.clone()))
+        );
         assert_eq!(reason.log_index, Some(clean().index(name) as u64));
 
-        let hidden = evidence::Finding { suppressed: true, ..found.clone() };
+        let hidden = evidence::Finding {
+            suppressed: true,
+            ..found.clone()
+        };
         check(&clean().find(name, &hidden), stage, control, Fail, "never at a gate");
-        let small = evidence::Finding { severity: Severity::Note, ..found.clone() };
+        let small = evidence::Finding {
+            severity: Severity::Note,
+            ..found.clone()
+        };
         check(&clean().find(name, &small), stage, control, Pass, "");
         let strict = clean().asking(|attempt| {
             let spec = attempt.controls.iter_mut().find(|spec| spec.id == control).unwrap();
@@ -109,40 +159,136 @@ fn observations() {
         });
         check(&strict.find(name, &small), stage, control, Fail, "at all");
 
-        check(&clean().set(name, "/observation/gaps", json!([gap(true)])), stage, control, Indeterminate, "over 64 MiB");
-        check(&clean().set(name, "/observation/gaps", json!([gap(false)])), stage, control, Pass, "");
-        check(&clean().set(name, "/observation/coverage", json!({"files": {"looked": 0, "total": 7}})), stage, control, Indeterminate, "looked at nothing");
-        check(&clean().set(name, "/observation/coverage", json!(7)), stage, control, Indeterminate, "not of the shape");
-        check(&clean().without(name), stage, control, Indeterminate, "of this attempt stands in the log");
-        check(&clean().signed_by(name, Role::Approver), stage, control, Indeterminate, "of this attempt stands in the log");
+        check(
+            &clean().set(name, "/observation/gaps", json!([gap(true)])),
+            stage,
+            control,
+            Indeterminate,
+            "over 64 MiB",
+        );
+        check(
+            &clean().set(name, "/observation/gaps", json!([gap(false)])),
+            stage,
+            control,
+            Pass,
+            "",
+        );
+        check(
+            &clean().set(
+                name,
+                "/observation/coverage",
+                json!({"files": {"looked": 0, "total": 7}}),
+            ),
+            stage,
+            control,
+            Indeterminate,
+            "looked at nothing",
+        );
+        check(
+            &clean().set(name, "/observation/coverage", json!(7)),
+            stage,
+            control,
+            Indeterminate,
+            "not of the shape",
+        );
+        check(
+            &clean().without(name),
+            stage,
+            control,
+            Indeterminate,
+            "of this attempt stands in the log",
+        );
+        check(
+            &clean().signed_by(name, Role::Approver),
+            stage,
+            control,
+            Indeterminate,
+            "of this attempt stands in the log",
+        );
 
         let waived = clean().find(name, &found).waive(&found, Role::Approver, LATER);
         let verdict = check(&waived, stage, control, Pass, "");
         assert_eq!(verdict.cleared.len(), 1);
-        assert!(verdict.cleared[0].contains("waived until 2027-01-01 (log index 15): the key is revoked"), "{:?}", verdict.cleared);
-        assert!(verdict.notes.contains(&"1 finding waived (the first ends 2027-01-01)".to_owned()));
-        check(&clean().find(name, &found).waive(&found, Role::Step, LATER), stage, control, Fail, "a token");
-        check(&clean().find(name, &found).waive(&found, Role::Approver, EARLIER), stage, control, Fail, "its waiver (log index 15) ended 2026-01-01");
-        let other = evidence::Finding { rule: "family/other".to_owned(), ..found.clone() };
-        check(&clean().find(name, &found).waive(&other, Role::Approver, LATER), stage, control, Fail, "a token");
+        assert!(
+            verdict.cleared[0].contains("waived until 2027-01-01 (log index 15): the key is revoked"),
+            "{:?}",
+            verdict.cleared
+        );
+        assert!(
+            verdict
+                .notes
+                .contains(&"1 finding waived (the first ends 2027-01-01)".to_owned())
+        );
+        check(
+            &clean().find(name, &found).waive(&found, Role::Step, LATER),
+            stage,
+            control,
+            Fail,
+            "a token",
+        );
+        check(
+            &clean().find(name, &found).waive(&found, Role::Approver, EARLIER),
+            stage,
+            control,
+            Fail,
+            "its waiver (log index 15) ended 2026-01-01",
+        );
+        let other = evidence::Finding {
+            rule: "family/other".to_owned(),
+            ..found.clone()
+        };
+        check(
+            &clean().find(name, &found).waive(&other, Role::Approver, LATER),
+            stage,
+            control,
+            Fail,
+            "a token",
+        );
     }
     // Nothing to review is a clean review; nothing to scan is no scan.
     let nothing = json!({});
-    check(&Release::clean().set("dependencies", "/observation/coverage", nothing.clone()), Stage::Commit, "dependency-policy", Pass, "");
-    check(&Release::clean().set("secrets", "/observation/coverage", nothing), Stage::Commit, "no-secrets", Indeterminate, "looked at nothing");
+    check(
+        &Release::clean().set("dependencies", "/observation/coverage", nothing.clone()),
+        Stage::Commit,
+        "dependency-policy",
+        Pass,
+        "",
+    );
+    check(
+        &Release::clean().set("secrets", "/observation/coverage", nothing),
+        Stage::Commit,
+        "no-secrets",
+        Indeterminate,
+        "looked at nothing",
+    );
     let partial = Release::clean().set("dynamic-test", "/observation/coverage/routes/total", json!(16));
-    assert!(partial.decide(Stage::Integration).notes.contains(&"2 routes never reached".to_owned()));
+    assert!(
+        partial
+            .decide(Stage::Integration)
+            .notes
+            .contains(&"2 routes never reached".to_owned())
+    );
 }
 
 #[test]
 fn many_findings_are_counted_not_lost() {
     let many: Vec<_> = (0..250)
-        .map(|n| evidence::Finding { id: evidence::FindingId::new("r", "p", "c", n), ..finding("family/rule") })
+        .map(|n| evidence::Finding {
+            id: evidence::FindingId::new("r", "p", "c", n),
+            ..finding("family/rule")
+        })
         .collect();
-    let verdict = Release::clean().set("secrets", "/observation/findings", json!(many)).decide(Stage::Commit);
+    let verdict = Release::clean()
+        .set("secrets", "/observation/findings", json!(many))
+        .decide(Stage::Commit);
     assert_eq!(verdict.reasons.len(), 101);
     assert_eq!(verdict.outcome, Fail);
-    assert!(verdict.reasons.iter().any(|reason| reason.what == "150 more like these, not listed"));
+    assert!(
+        verdict
+            .reasons
+            .iter()
+            .any(|reason| reason.what == "150 more like these, not listed")
+    );
     assert!(verdict.notes.contains(&"250 secrets".to_owned()));
 }
 
@@ -155,20 +301,75 @@ fn lists_a_check_was_made_with() {
             spec.parameters.insert(name, list);
         })
     };
-    let said = |release: Release, check: &str, fact: &str, list: &[&str]| release.set(check, "/facts", json!({fact: list}));
+    let said =
+        |release: Release, check: &str, fact: &str, list: &[&str]| release.set(check, "/facts", json!({fact: list}));
     let licences = |allow: &[&str]| asking("licences-allowed", "allow", allow);
     let (b, c) = (Stage::Build, Stage::Commit);
-    check(&licences(&["MIT"]), b, "licences-allowed", Indeterminate, "doesn't say which `allow`");
-    check(&said(licences(&["MIT"]), "licences", "allow", &["MIT"]), b, "licences-allowed", Pass, "");
-    check(&said(licences(&["MIT", "ISC"]), "licences", "allow", &["MIT"]), b, "licences-allowed", Pass, "");
-    check(&said(licences(&["MIT"]), "licences", "allow", &["MIT", "GPL-3.0"]), b, "licences-allowed", Fail, "`GPL-3.0`");
-    check(&said(licences(&["MIT"]), "licences", "allow", &[]), b, "licences-allowed", Indeterminate, "doesn't say");
+    check(
+        &licences(&["MIT"]),
+        b,
+        "licences-allowed",
+        Indeterminate,
+        "doesn't say which `allow`",
+    );
+    check(
+        &said(licences(&["MIT"]), "licences", "allow", &["MIT"]),
+        b,
+        "licences-allowed",
+        Pass,
+        "",
+    );
+    check(
+        &said(licences(&["MIT", "ISC"]), "licences", "allow", &["MIT"]),
+        b,
+        "licences-allowed",
+        Pass,
+        "",
+    );
+    check(
+        &said(licences(&["MIT"]), "licences", "allow", &["MIT", "GPL-3.0"]),
+        b,
+        "licences-allowed",
+        Fail,
+        "`GPL-3.0`",
+    );
+    check(
+        &said(licences(&["MIT"]), "licences", "allow", &[]),
+        b,
+        "licences-allowed",
+        Indeterminate,
+        "doesn't say",
+    );
     let deny = || asking("dependency-policy", "deny", &["pkg:npm/event-stream"]);
-    check(&deny(), c, "dependency-policy", Indeterminate, "doesn't say which `deny`");
-    check(&said(deny(), "dependencies", "deny", &["pkg:npm/event-stream", "pkg:npm/x"]), c, "dependency-policy", Pass, "");
-    check(&said(deny(), "dependencies", "deny", &["pkg:npm/x"]), c, "dependency-policy", Fail, "without `pkg:npm/event-stream`");
+    check(
+        &deny(),
+        c,
+        "dependency-policy",
+        Indeterminate,
+        "doesn't say which `deny`",
+    );
+    check(
+        &said(deny(), "dependencies", "deny", &["pkg:npm/event-stream", "pkg:npm/x"]),
+        c,
+        "dependency-policy",
+        Pass,
+        "",
+    );
+    check(
+        &said(deny(), "dependencies", "deny", &["pkg:npm/x"]),
+        c,
+        "dependency-policy",
+        Fail,
+        "without `pkg:npm/event-stream`",
+    );
     let sources = || asking("dependency-policy", "sources", &["crates.io"]);
-    check(&said(sources(), "dependencies", "sources", &["crates.io", "npm"]), c, "dependency-policy", Fail, "`npm`");
+    check(
+        &said(sources(), "dependencies", "sources", &["crates.io", "npm"]),
+        c,
+        "dependency-policy",
+        Fail,
+        "`npm`",
+    );
 }
 
 #[test]
@@ -177,16 +378,47 @@ fn steps() {
     let (stage, control) = (Stage::Commit, "steps-passed");
     let set = |name: &str, value| clean().set("step:unit-tests", name, value);
     check(&set("/result", json!("WARNED")), stage, control, Pass, "");
-    check(&set("/result", json!("FAILED")), stage, control, Fail, "step `unit-tests` failed");
-    check(&set("/failedTests", json!(["cart::rounds"])), stage, control, Fail, "step `unit-tests` failed: `cart::rounds`");
-    check(&set("/result", json!("SKIPPED")), stage, control, Indeterminate, "has result `SKIPPED`");
-    check(&set("/result", json!(7)), stage, control, Indeterminate, "not of the shape");
-    check(&clean().without("step:unit-tests"), stage, control, Indeterminate, "step `unit-tests` left no result");
+    check(
+        &set("/result", json!("FAILED")),
+        stage,
+        control,
+        Fail,
+        "step `unit-tests` failed",
+    );
+    check(
+        &set("/failedTests", json!(["cart::rounds"])),
+        stage,
+        control,
+        Fail,
+        "step `unit-tests` failed: `cart::rounds`",
+    );
+    check(
+        &set("/result", json!("SKIPPED")),
+        stage,
+        control,
+        Indeterminate,
+        "has result `SKIPPED`",
+    );
+    check(
+        &set("/result", json!(7)),
+        stage,
+        control,
+        Indeterminate,
+        "not of the shape",
+    );
+    check(
+        &clean().without("step:unit-tests"),
+        stage,
+        control,
+        Indeterminate,
+        "step `unit-tests` left no result",
+    );
     let none = clean().asking(|attempt| attempt.expected.retain(|(_, check)| !check.starts_with("step:")));
     check(&none, stage, control, Indeterminate, "the plan holds no step");
     let required = clean().asking(|attempt| {
         let spec = attempt.controls.iter_mut().find(|spec| spec.id == control).unwrap();
-        spec.parameters.insert("steps_required".to_owned(), json!(["lint", "fuzz"]));
+        spec.parameters
+            .insert("steps_required".to_owned(), json!(["lint", "fuzz"]));
     });
     check(&required, stage, control, Fail, "doesn't hold step `fuzz`");
 }
@@ -197,11 +429,41 @@ fn provenances() {
     let (stage, control) = (Stage::Build, "provenance-observed");
     let set = |pointer: &str, value| clean().set("provenance:ledger", pointer, value);
     let ours = "/buildDefinition/internalParameters/proofmark";
-    check(&clean().without("provenance:ledger"), stage, control, Indeterminate, "artifact `ledger` has no provenance");
-    check(&set("/runDetails/builder/id", json!("https://github.com/actions")), stage, control, Fail, "was built by `https://github.com/actions`");
-    check(&set(&format!("{ours}/method"), json!("declared")), stage, control, Indeterminate, "doesn't say how it was observed");
-    check(&set(&format!("{ours}/slsaLevel"), json!(0)), stage, control, Fail, "SLSA level 0");
-    check(&set(ours, json!(null)), stage, control, Indeterminate, "claims no SLSA level");
+    check(
+        &clean().without("provenance:ledger"),
+        stage,
+        control,
+        Indeterminate,
+        "artifact `ledger` has no provenance",
+    );
+    check(
+        &set("/runDetails/builder/id", json!("https://github.com/actions")),
+        stage,
+        control,
+        Fail,
+        "was built by `https://github.com/actions`",
+    );
+    check(
+        &set(&format!("{ours}/method"), json!("declared")),
+        stage,
+        control,
+        Indeterminate,
+        "doesn't say how it was observed",
+    );
+    check(
+        &set(&format!("{ours}/slsaLevel"), json!(0)),
+        stage,
+        control,
+        Fail,
+        "SLSA level 0",
+    );
+    check(
+        &set(ours, json!(null)),
+        stage,
+        control,
+        Indeterminate,
+        "claims no SLSA level",
+    );
     let strict = clean().asking(|attempt| {
         let spec = attempt.controls.iter_mut().find(|spec| spec.id == control).unwrap();
         spec.parameters.insert("slsa_level_min".to_owned(), json!(3));
@@ -215,11 +477,35 @@ fn provenances() {
 fn bills_of_materials() {
     let clean = Release::clean;
     let (stage, control) = (Stage::Build, "sbom-complete");
-    check(&clean().without("sbom"), stage, control, Indeterminate, "no bill of materials");
-    check(&clean().set("sbom", "/components", json!([])), stage, control, Indeterminate, "lists no component");
-    check(&clean().set("sbom", "/bomFormat", json!("SPDX")), stage, control, Indeterminate, "not of the shape");
+    check(
+        &clean().without("sbom"),
+        stage,
+        control,
+        Indeterminate,
+        "no bill of materials",
+    );
+    check(
+        &clean().set("sbom", "/components", json!([])),
+        stage,
+        control,
+        Indeterminate,
+        "lists no component",
+    );
+    check(
+        &clean().set("sbom", "/bomFormat", json!("SPDX")),
+        stage,
+        control,
+        Indeterminate,
+        "not of the shape",
+    );
     let gaps = |value| clean().set("sbom", "/metadata/properties/0/value", value);
-    check(&gaps(json!("2")), stage, control, Indeterminate, "2 manifests are missing");
+    check(
+        &gaps(json!("2")),
+        stage,
+        control,
+        Indeterminate,
+        "2 manifests are missing",
+    );
     check(&gaps(json!(1)), stage, control, Indeterminate, "1 manifest is missing");
     check(&gaps(json!("few")), stage, control, Indeterminate, "is not a number");
     check(&clean().set("sbom", "/metadata", json!({})), stage, control, Pass, "");
@@ -230,16 +516,44 @@ fn advisories() {
     let clean = Release::clean;
     let (stage, control) = (Stage::Build, "no-known-vulnerabilities");
     let db = |name: &str, value| clean().set("vulnerabilities", &format!("/scanner/db/{name}"), value);
-    check(&db("advisories", json!(0)), stage, control, Indeterminate, "holds no advisory");
-    let verdict = check(&db("ageDaysMax", json!(90)), stage, control, Indeterminate, "of 2025-11-26, 95 days ago");
-    assert!(verdict.notes.contains(&"database 95 days old, limit 90 (declared by the project)".to_owned()));
+    check(
+        &db("advisories", json!(0)),
+        stage,
+        control,
+        Indeterminate,
+        "holds no advisory",
+    );
+    let verdict = check(
+        &db("ageDaysMax", json!(90)),
+        stage,
+        control,
+        Indeterminate,
+        "of 2025-11-26, 95 days ago",
+    );
+    assert!(
+        verdict
+            .notes
+            .contains(&"database 95 days old, limit 90 (declared by the project)".to_owned())
+    );
     check(&db("ageDaysMax", json!(95)), stage, control, Pass, "");
-    check(&db("lastUpdate", json!("2030-01-01T00:00:00Z")), stage, control, Pass, "");
+    check(
+        &db("lastUpdate", json!("2030-01-01T00:00:00Z")),
+        stage,
+        control,
+        Pass,
+        "",
+    );
     let strict = clean().asking(|attempt| {
         let spec = attempt.controls.iter_mut().find(|spec| spec.id == control).unwrap();
         spec.parameters.insert("age_days_max".to_owned(), json!(30));
     });
-    check(&strict, stage, control, Indeterminate, "not older than 30 days (of the control)");
+    check(
+        &strict,
+        stage,
+        control,
+        Indeterminate,
+        "not older than 30 days (of the control)",
+    );
 }
 
 #[test]
@@ -248,17 +562,51 @@ fn what_runs() {
     let (stage, control) = (Stage::Integration, "running-artifacts-match");
     let set = |pointer: &str, value| clean().set("runtime", pointer, value);
     let other = json!(digest("another ledger").hex());
-    check(&set("/facts/processes/0/running", other.clone()), stage, control, Fail, "service `ledger`: it runs sha256:");
-    check(&set("/facts/processes/0/running", json!(null)), stage, control, Indeterminate, "could not be read");
-    check(&set("/facts/processes", json!([])), stage, control, Indeterminate, "no process was looked at");
-    check(&set("/facts", json!({})), stage, control, Indeterminate, "not of the shape");
-    check(&clean().without("runtime"), stage, control, Indeterminate, "no run-time composition");
+    check(
+        &set("/facts/processes/0/running", other.clone()),
+        stage,
+        control,
+        Fail,
+        "service `ledger`: it runs sha256:",
+    );
+    check(
+        &set("/facts/processes/0/running", json!(null)),
+        stage,
+        control,
+        Indeterminate,
+        "could not be read",
+    );
+    check(
+        &set("/facts/processes", json!([])),
+        stage,
+        control,
+        Indeterminate,
+        "no process was looked at",
+    );
+    check(
+        &set("/facts", json!({})),
+        stage,
+        control,
+        Indeterminate,
+        "not of the shape",
+    );
+    let nobodys =
+        set("/facts/processes/0/artifact", json!(null)).set("runtime", "/facts/processes/0/expected", json!(null));
+    check(&nobodys, stage, control, Fail, "which is no artifact of this attempt");
+    check(
+        &clean().without("runtime"),
+        stage,
+        control,
+        Indeterminate,
+        "no run-time composition",
+    );
     // Expected and running agree with each other, and not with what was built: an artifact of another attempt.
     let swapped = set("/facts/processes/0/running", other.clone()).set("runtime", "/facts/processes/0/expected", other);
     check(&swapped, stage, control, Fail, "no product of artifact `ledger`");
     // The storefront's bytes under the ledger's name.
     let crossed = json!(digest("storefront").hex());
-    let crossed = set("/facts/processes/0/running", crossed.clone()).set("runtime", "/facts/processes/0/expected", crossed);
+    let crossed =
+        set("/facts/processes/0/running", crossed.clone()).set("runtime", "/facts/processes/0/expected", crossed);
     check(&crossed, stage, control, Fail, "no product of artifact `ledger`");
     let prefixed = json!(format!("sha256:{}", digest("ledger")));
     check(&set("/facts/processes/0/running", prefixed), stage, control, Pass, "");
@@ -269,25 +617,127 @@ fn revocations() {
     let clean = Release::clean;
     let (stage, control) = (Stage::Staging, "revocation-detected");
     let set = |name: &str, value| clean().set("experiment:revoke-ledger", name, value);
-    let verdict = check(&set("/containedUs", json!(null)), stage, control, Fail, "a revoked credential still worked");
+    let verdict = check(
+        &set("/containedUs", json!(null)),
+        stage,
+        control,
+        Fail,
+        "a revoked credential still worked",
+    );
     assert_eq!(verdict.reasons[0].id, "chaos/credential-revoked");
     assert_eq!(verdict.reasons[0].r#where, "experiments/revoke-ledger.toml");
-    check(&set("/containedUs", json!(31_000_000)), stage, control, Fail, "refused after 31.0 s");
-    check(&set("/detectedUs", json!(null)), stage, control, Fail, "no detector fired in 30.0 s (1 detector armed: `ledger-denied`)");
-    check(&set("/detectedUs", json!(31_000_000)), stage, control, Fail, "first detection after 31.0 s");
-    check(&set("/recoveredByItself", json!(false)), stage, control, Fail, "did not recover by itself");
-    check(&set("/recoveredUs", json!(null)), stage, control, Fail, "did not recover by itself");
-    check(&set("/steadyAfter", json!(false)), stage, control, Fail, "not steady after");
-    check(&set("/faults/0/undone", json!(false)), stage, control, Fail, "was not undone");
-    check(&set("/faults/0/bit", json!(false)), stage, control, Indeterminate, "did not bite");
-    check(&set("/steadyBefore", json!(false)), stage, control, Indeterminate, "not steady before");
-    check(&set("/unknown", json!(["the broker was gone"])), stage, control, Indeterminate, "the broker was gone");
-    check(&set("/detectors/0/selfTest", json!(false)), stage, control, Indeterminate, "self-test");
-    check(&set("/detectors/0/falseAlarm", json!(true)), stage, control, Indeterminate, "credited to no detector");
-    check(&set("/faults/0/fault", json!("chaos/credential-revoked")), stage, control, Pass, "");
-    check(&set("/faults/0/fault", json!("process-killed")), stage, control, Indeterminate, "no experiment of this attempt revoked");
-    check(&set("/title", json!(7)), stage, control, Indeterminate, "not of the shape");
-    check(&clean().without("experiment:revoke-ledger"), stage, control, Indeterminate, "no experiment of this attempt revoked");
+    check(
+        &set("/containedUs", json!(31_000_000)),
+        stage,
+        control,
+        Fail,
+        "refused after 31.0 s",
+    );
+    check(
+        &set("/detectedUs", json!(null)),
+        stage,
+        control,
+        Fail,
+        "no detector fired in 30.0 s (1 detector armed: `ledger-denied`)",
+    );
+    check(
+        &set("/detectedUs", json!(31_000_000)),
+        stage,
+        control,
+        Fail,
+        "first detection after 31.0 s",
+    );
+    check(
+        &set("/recoveredByItself", json!(false)),
+        stage,
+        control,
+        Fail,
+        "did not recover by itself",
+    );
+    check(
+        &set("/recoveredUs", json!(null)),
+        stage,
+        control,
+        Fail,
+        "did not recover by itself",
+    );
+    check(
+        &set("/steadyAfter", json!(false)),
+        stage,
+        control,
+        Fail,
+        "not steady after",
+    );
+    check(
+        &set("/faults/0/undone", json!(false)),
+        stage,
+        control,
+        Fail,
+        "was not undone",
+    );
+    check(
+        &set("/faults/0/bit", json!(false)),
+        stage,
+        control,
+        Indeterminate,
+        "did not bite",
+    );
+    check(
+        &set("/steadyBefore", json!(false)),
+        stage,
+        control,
+        Indeterminate,
+        "not steady before",
+    );
+    check(
+        &set("/unknown", json!(["the broker was gone"])),
+        stage,
+        control,
+        Indeterminate,
+        "the broker was gone",
+    );
+    check(
+        &set("/detectors/0/selfTest", json!(false)),
+        stage,
+        control,
+        Indeterminate,
+        "self-test",
+    );
+    check(
+        &set("/detectors/0/falseAlarm", json!(true)),
+        stage,
+        control,
+        Indeterminate,
+        "credited to no detector",
+    );
+    check(
+        &set("/faults/0/fault", json!("chaos/credential-revoked")),
+        stage,
+        control,
+        Pass,
+        "",
+    );
+    check(
+        &set("/faults/0/fault", json!("process-killed")),
+        stage,
+        control,
+        Indeterminate,
+        "no experiment of this attempt revoked",
+    );
+    check(
+        &set("/title", json!(7)),
+        stage,
+        control,
+        Indeterminate,
+        "not of the shape",
+    );
+    check(
+        &clean().without("experiment:revoke-ledger"),
+        stage,
+        control,
+        Indeterminate,
+        "no experiment of this attempt revoked",
+    );
     let strict = clean().asking(|attempt| {
         let spec = attempt.controls.iter_mut().find(|spec| spec.id == control).unwrap();
         spec.parameters.insert("within_seconds".to_owned(), json!(0));
@@ -300,13 +750,49 @@ fn degradations() {
     let clean = Release::clean;
     let (stage, control) = (Stage::Staging, "degradation-recovered");
     let set = |name: &str, value| clean().set("experiment:degrade-link", name, value);
-    let verdict = check(&set("/recoveredUs", json!(null)), stage, control, Fail, "did not recover in the 30.0 s");
+    let verdict = check(
+        &set("/recoveredUs", json!(null)),
+        stage,
+        control,
+        Fail,
+        "did not recover in the 30.0 s",
+    );
     assert!(verdict.reasons.iter().any(|reason| reason.id == "chaos/link-slowed"));
-    check(&set("/recoveredUs", json!(30_000_001)), stage, control, Fail, "recovered after 30.0 s");
-    check(&set("/steadyAfter", json!(false)), stage, control, Fail, "not steady afterwards");
-    check(&set("/faults/1/undone", json!(false)), stage, control, Fail, "`link-reset` was not undone");
-    check(&set("/faults/1/bit", json!(false)), stage, control, Indeterminate, "`link-reset` was injected and did not bite");
-    check(&clean().without("experiment:degrade-link"), stage, control, Indeterminate, "no experiment of this attempt slowed");
+    check(
+        &set("/recoveredUs", json!(30_000_001)),
+        stage,
+        control,
+        Fail,
+        "recovered after 30.0 s",
+    );
+    check(
+        &set("/steadyAfter", json!(false)),
+        stage,
+        control,
+        Fail,
+        "not steady afterwards",
+    );
+    check(
+        &set("/faults/1/undone", json!(false)),
+        stage,
+        control,
+        Fail,
+        "`link-reset` was not undone",
+    );
+    check(
+        &set("/faults/1/bit", json!(false)),
+        stage,
+        control,
+        Indeterminate,
+        "`link-reset` was injected and did not bite",
+    );
+    check(
+        &clean().without("experiment:degrade-link"),
+        stage,
+        control,
+        Indeterminate,
+        "no experiment of this attempt slowed",
+    );
 }
 
 #[test]
@@ -314,11 +800,41 @@ fn experiments() {
     let clean = Release::clean;
     let (stage, control) = (Stage::Staging, "experiments-complete");
     let set = |name: &str, value| clean().set("experiment:degrade-link", name, value);
-    check(&clean().without("experiment:degrade-link"), stage, control, Indeterminate, "experiment `degrade-link` left no result");
-    check(&set("/unknown", json!(["timed out"])), stage, control, Indeterminate, "timed out");
-    check(&set("/steadyAfter", json!(false)), stage, control, Fail, "not steady after the experiment");
-    check(&set("/faults", json!([])), stage, control, Indeterminate, "injected no fault");
-    check(&set("/faults/0/undone", json!(false)), stage, control, Fail, "was not undone");
+    check(
+        &clean().without("experiment:degrade-link"),
+        stage,
+        control,
+        Indeterminate,
+        "experiment `degrade-link` left no result",
+    );
+    check(
+        &set("/unknown", json!(["timed out"])),
+        stage,
+        control,
+        Indeterminate,
+        "timed out",
+    );
+    check(
+        &set("/steadyAfter", json!(false)),
+        stage,
+        control,
+        Fail,
+        "not steady after the experiment",
+    );
+    check(
+        &set("/faults", json!([])),
+        stage,
+        control,
+        Indeterminate,
+        "injected no fault",
+    );
+    check(
+        &set("/faults/0/undone", json!(false)),
+        stage,
+        control,
+        Fail,
+        "was not undone",
+    );
     let none = clean().asking(|attempt| attempt.expected.retain(|(stage, _)| *stage != Stage::Staging));
     check(&none, stage, control, Indeterminate, "the plan holds no experiment");
 }
@@ -331,34 +847,123 @@ fn canaries() {
     let halted = || set("/decision", json!("halt")).set("canary", "/finalWeight", json!(0));
     check(&halted(), stage, control, Fail, "was halted");
     let named = halted().set("canary", "/worse/errors", json!(55.0));
-    assert_eq!(check(&named, stage, control, Fail, "was halted").reasons[0].id, "canary/errors");
-    check(&set("/decision", json!("halt")), stage, control, Fail, "still has 100 % of the traffic");
-    check(&set("/decision", json!("undecided")), stage, control, Indeterminate, "neither better nor worse");
-    check(&set("/decision", json!("yes")), stage, control, Indeterminate, "decision is `yes`");
-    check(&set("/finalWeight", json!(50)), stage, control, Indeterminate, "read back as 50 %");
-    check(&set("/notWorse/errors", json!(19.0)), stage, control, Indeterminate, "without enough evidence in `errors`");
-    check(&set("/notWorse", json!({})), stage, control, Indeterminate, "without evidence in any measure");
-    check(&set("/worse/slow", json!(20.0)), stage, control, Fail, "worse in `slow`");
+    assert_eq!(
+        check(&named, stage, control, Fail, "was halted").reasons[0].id,
+        "canary/errors"
+    );
+    check(
+        &set("/decision", json!("halt")),
+        stage,
+        control,
+        Fail,
+        "still has 100 % of the traffic",
+    );
+    check(
+        &set("/decision", json!("undecided")),
+        stage,
+        control,
+        Indeterminate,
+        "neither better nor worse",
+    );
+    check(
+        &set("/decision", json!("yes")),
+        stage,
+        control,
+        Indeterminate,
+        "decision is `yes`",
+    );
+    check(
+        &set("/finalWeight", json!(50)),
+        stage,
+        control,
+        Indeterminate,
+        "read back as 50 %",
+    );
+    check(
+        &set("/notWorse/errors", json!(19.0)),
+        stage,
+        control,
+        Indeterminate,
+        "without enough evidence in `errors`",
+    );
+    check(
+        &set("/notWorse", json!({})),
+        stage,
+        control,
+        Indeterminate,
+        "without evidence in any measure",
+    );
+    check(
+        &set("/worse/slow", json!(20.0)),
+        stage,
+        control,
+        Fail,
+        "worse in `slow`",
+    );
     check(&set("/alpha", json!(0.2)), stage, control, Indeterminate, "alpha 0.2");
     check(&set("/alpha", json!(0.0)), stage, control, Indeterminate, "alpha 0");
-    check(&set("/old", json!(digest("storefront").hex())), stage, control, Indeterminate, "the same bytes");
-    check(&set("/new", json!(digest("another").hex())), stage, control, Fail, "no product of this attempt");
-    check(&clean().without("canary"), stage, control, Indeterminate, "no canary of this attempt");
+    check(
+        &set("/old", json!(digest("storefront").hex())),
+        stage,
+        control,
+        Indeterminate,
+        "the same bytes",
+    );
+    check(
+        &set("/new", json!(digest("another").hex())),
+        stage,
+        control,
+        Fail,
+        "no product of this attempt",
+    );
+    check(
+        &clean().without("canary"),
+        stage,
+        control,
+        Indeterminate,
+        "no canary of this attempt",
+    );
 
     let tree = clean().attempt.tree;
     let first = || set("/old", json!(null)).set("canary", "/decision", json!("undecided"));
-    check(&first(), stage, control, Indeterminate, "no old version to compare with");
+    check(
+        &first(),
+        stage,
+        control,
+        Indeterminate,
+        "no old version to compare with",
+    );
     let approve = |role, subject, expires| first().approve("first-release", subject, role, expires);
     let verdict = check(&approve(Role::Approver, tree, LATER), stage, control, Pass, "");
     assert_eq!(verdict.outcome, Pass);
     assert!(verdict.cleared[0].starts_with("first release of tree "));
-    check(&approve(Role::Step, tree, LATER), stage, control, Indeterminate, "no old version");
-    check(&approve(Role::Approver, digest("other tree"), LATER), stage, control, Indeterminate, "no old version");
-    check(&approve(Role::Approver, tree, EARLIER), stage, control, Indeterminate, "ended 2026-01-01");
+    check(
+        &approve(Role::Step, tree, LATER),
+        stage,
+        control,
+        Indeterminate,
+        "no old version",
+    );
+    check(
+        &approve(Role::Approver, digest("other tree"), LATER),
+        stage,
+        control,
+        Indeterminate,
+        "no old version",
+    );
+    check(
+        &approve(Role::Approver, tree, EARLIER),
+        stage,
+        control,
+        Indeterminate,
+        "ended 2026-01-01",
+    );
     // An approval of a first release lets no undecided canary pass, and no halted one.
     let undecided = set("/decision", json!("undecided")).approve("first-release", tree, Role::Approver, LATER);
     check(&undecided, stage, control, Indeterminate, "neither better nor worse");
-    let halted = halted().set("canary", "/old", json!(null)).approve("first-release", tree, Role::Approver, LATER);
+    let halted = halted()
+        .set("canary", "/old", json!(null))
+        .approve("first-release", tree, Role::Approver, LATER);
     check(&halted, stage, control, Fail, "was halted");
 }
 
@@ -367,12 +972,24 @@ fn coverage() {
     let clean = Release::clean;
     let control = "coverage-complete";
     for (stage, name) in clean().attempt.expected {
-        let verdict = check(&clean().without(&name), stage, control, Indeterminate, &format!("check `{name}` left no statement"));
+        let verdict = check(
+            &clean().without(&name),
+            stage,
+            control,
+            Indeterminate,
+            &format!("check `{name}` left no statement"),
+        );
         assert!(verdict.notes.iter().any(|note| note.starts_with("coverage ")));
         // Statements of another attempt are not this attempt's evidence.
         let mut other = clean();
         other.attempt.number = 2;
-        check(&other, stage, control, Indeterminate, &format!("check `{name}` left no statement"));
+        check(
+            &other,
+            stage,
+            control,
+            Indeterminate,
+            &format!("check `{name}` left no statement"),
+        );
     }
     let stranger = |check: &str| clean().examining(check, "ledger", digest("of another build"));
     for (stage, name) in [
@@ -381,14 +998,98 @@ fn coverage() {
         (Stage::Staging, "experiment:revoke-ledger"),
         (Stage::Production, "canary"),
     ] {
-        check(&stranger(name), stage, control, Indeterminate, "which is no product of this attempt");
+        check(
+            &stranger(name),
+            stage,
+            control,
+            Indeterminate,
+            "which is no product of this attempt",
+        );
         let tree_only = clean().examining(name, "tree", clean().attempt.tree);
-        let expected = if name == "dynamic-test" || name == "canary" { Indeterminate } else { Pass };
+        let expected = if name == "dynamic-test" || name == "canary" {
+            Indeterminate
+        } else {
+            Pass
+        };
         check(&tree_only, stage, control, expected, "nothing that this attempt built");
     }
-    check(&clean().examining("experiment:degrade-link", "degrade-link.toml", digest("degrade-link")), Stage::Staging, control, Pass, "");
+    check(
+        &clean().examining("experiment:degrade-link", "degrade-link.toml", digest("degrade-link")),
+        Stage::Staging,
+        control,
+        Pass,
+        "",
+    );
     let nothing = clean().asking(|attempt| attempt.expected.clear());
-    check(&nothing, Stage::Commit, control, Indeterminate, "expects no check at stage commit");
+    check(
+        &nothing,
+        Stage::Commit,
+        control,
+        Indeterminate,
+        "expects no check at stage commit",
+    );
+}
+
+#[test]
+fn a_stage_that_is_not_configured_says_so() {
+    let gap = json!([{
+        "id": "pipeline/not-configured",
+        "what": "canary",
+        "reason": "`[production]` is missing from proofmark.toml",
+        "blocks": true,
+    }]);
+    let observed = json!({"tool": "t", "observation": {"findings": [], "gaps": gap, "coverage": {}}});
+    for (stage, control, name) in [
+        (Stage::Production, "canary-promoted", "canary"),
+        (Stage::Staging, "revocation-detected", "experiment:revoke-ledger"),
+        (Stage::Staging, "experiments-complete", "experiment:revoke-ledger"),
+    ] {
+        let mut release = Release::clean();
+        let index = release.index(name);
+        release.log[index].1.predicate = observed.clone();
+        let verdict = check(
+            &release,
+            stage,
+            control,
+            Indeterminate,
+            "`[production]` is missing from proofmark.toml",
+        );
+        assert!(
+            verdict
+                .reasons
+                .iter()
+                .any(|reason| reason.id == "pipeline/not-configured")
+        );
+    }
+}
+
+/// The first old version is built in the production stage, with provenance of its own.
+#[test]
+fn a_baseline_is_no_product_and_no_stranger() {
+    let with = |new: &str| {
+        let mut release = Release::clean().set("canary", "/new", json!(digest(new).hex()));
+        let subjects = vec![evidence::Subject::new(
+            "storefront-baseline",
+            digest("storefront 1.3.9"),
+        )];
+        let provenance = release.statement(
+            Stage::Production,
+            "baseline",
+            evidence::predicates::PROVENANCE,
+            subjects,
+            &provenance(),
+        );
+        release.log.push((Role::Step, provenance));
+        release
+    };
+    assert_eq!(with("storefront").decide(Stage::Production).outcome, Pass);
+    check(
+        &with("storefront 1.3.9"),
+        Stage::Production,
+        "canary-promoted",
+        Fail,
+        "no product of this attempt",
+    );
 }
 
 #[test]
@@ -396,34 +1097,86 @@ fn loosening() {
     let control = "controls-not-loosened";
     let tight = |seconds: u64| {
         let mut controls = policy::floor();
-        let spec = controls.iter_mut().find(|spec| spec.id == "revocation-detected").unwrap();
+        let spec = controls
+            .iter_mut()
+            .find(|spec| spec.id == "revocation-detected")
+            .unwrap();
         spec.parameters.insert("within_seconds".to_owned(), json!(seconds));
         controls
     };
-    let told = |controls: Vec<ControlSpec>| Release { previous_controls: Some(controls), ..Release::clean() };
+    let told = |controls: Vec<ControlSpec>| Release {
+        previous_controls: Some(controls),
+        ..Release::clean()
+    };
     for stage in Stage::ALL {
         check(&told(policy::floor()), stage, control, Pass, "");
         check(&told(tight(60)), stage, control, Pass, "");
         let line = "`within_seconds` of control `revocation-detected` (stage staging) was `5`, is `30`";
         check(&told(tight(5)), stage, control, Indeterminate, line);
     }
-    let more = [policy::floor(), vec![ControlSpec { id: "no-secrets".to_owned(), stage: Stage::Build, parameters: Default::default() }]].concat();
-    check(&told(more), Stage::Commit, control, Indeterminate, "control `no-secrets` (stage build) was removed");
+    let more = [
+        policy::floor(),
+        vec![ControlSpec {
+            id: "no-secrets".to_owned(),
+            stage: Stage::Build,
+            parameters: Default::default(),
+        }],
+    ]
+    .concat();
+    check(
+        &told(more),
+        Stage::Commit,
+        control,
+        Indeterminate,
+        "control `no-secrets` (stage build) was removed",
+    );
 
     let configuration = Release::clean().attempt.configuration;
     let approve = |role, subject, expires| told(tight(5)).approve("loosened-controls", subject, role, expires);
-    let verdict = check(&approve(Role::Approver, configuration, LATER), Stage::Commit, control, Pass, "");
+    let verdict = check(
+        &approve(Role::Approver, configuration, LATER),
+        Stage::Commit,
+        control,
+        Pass,
+        "",
+    );
     assert_eq!(verdict.cleared.len(), 1);
-    check(&approve(Role::Step, configuration, LATER), Stage::Commit, control, Indeterminate, "was `5`");
-    check(&approve(Role::Approver, digest("other"), LATER), Stage::Commit, control, Indeterminate, "was `5`");
-    check(&approve(Role::Approver, configuration, EARLIER), Stage::Commit, control, Indeterminate, "ended 2026-01-01");
-    check(&told(tight(5)).approve("rerun", configuration, Role::Approver, LATER), Stage::Commit, control, Indeterminate, "was `5`");
+    check(
+        &approve(Role::Step, configuration, LATER),
+        Stage::Commit,
+        control,
+        Indeterminate,
+        "was `5`",
+    );
+    check(
+        &approve(Role::Approver, digest("other"), LATER),
+        Stage::Commit,
+        control,
+        Indeterminate,
+        "was `5`",
+    );
+    check(
+        &approve(Role::Approver, configuration, EARLIER),
+        Stage::Commit,
+        control,
+        Indeterminate,
+        "ended 2026-01-01",
+    );
+    check(
+        &told(tight(5)).approve("rerun", configuration, Role::Approver, LATER),
+        Stage::Commit,
+        control,
+        Indeterminate,
+        "was `5`",
+    );
 
     // The log's own word counts beside the caller's: the previous attempt asked more, whatever is declared.
     let previous = Release::clean().asking(|attempt| {
         attempt.controls = tight(5);
         attempt.tree = digest("older tree");
-        attempt.expected.push((Stage::Staging, "experiment:kill-broker".to_owned()));
+        attempt
+            .expected
+            .push((Stage::Staging, "experiment:kill-broker".to_owned()));
     });
     let mut now = previous.clone();
     now.attempt = Release::clean().attempt;
@@ -431,11 +1184,23 @@ fn loosening() {
     now.attempt.number = 2;
     now.run();
     check(&now, Stage::Commit, control, Indeterminate, "was `5`, is `30`");
-    check(&now, Stage::Commit, control, Indeterminate, "check `experiment:kill-broker` (stage staging) was dropped");
+    check(
+        &now,
+        Stage::Commit,
+        control,
+        Indeterminate,
+        "check `experiment:kill-broker` (stage staging) was dropped",
+    );
     now.previous_controls = Some(vec![]);
     check(&now, Stage::Commit, control, Indeterminate, "was `5`, is `30`");
     let unknown = Release::clean().asking(|attempt| attempt.previous = Some(digest("lost")));
-    check(&unknown, Stage::Commit, control, Indeterminate, "what judged it is not known");
+    check(
+        &unknown,
+        Stage::Commit,
+        control,
+        Indeterminate,
+        "what judged it is not known",
+    );
 }
 
 /// A second attempt on the same tree after the first, whose check `step:unit-tests` said `first`.
@@ -451,8 +1216,7 @@ fn again(first: &str, tree: &str, config: &str) -> Release {
     );
     let mut context = release.context(Stage::Commit, "step:unit-tests");
     context.config = digest(config);
-    release.log[index].1 =
-        evidence::Statement::new(TEST_RESULT, vec![], &tests(first, &[]), &context);
+    release.log[index].1 = evidence::Statement::new(TEST_RESULT, vec![], &tests(first, &[]), &context);
     release.attempt = Release::clean().attempt;
     release.attempt.number = 2;
     release.run();
@@ -471,15 +1235,51 @@ fn running_until_green() {
     let story = "check `step:unit-tests` failed at log index 4 and passed at log index 19 on the same tree";
     let verdict = check(&rerun(), stage, control, Indeterminate, story);
     assert_eq!(verdict.reasons[0].r#where, "log index 4, log index 19");
-    check(&again("FAILED", "tree", "other"), stage, control, Fail, "failed at log index 4 on the same tree");
+    check(
+        &again("FAILED", "tree", "other"),
+        stage,
+        control,
+        Fail,
+        "failed at log index 4 on the same tree",
+    );
 
     let tree = rerun().attempt.tree;
-    let verdict = check(&rerun().approve("rerun", tree, Role::Approver, LATER), stage, control, Pass, "");
+    let verdict = check(
+        &rerun().approve("rerun", tree, Role::Approver, LATER),
+        stage,
+        control,
+        Pass,
+        "",
+    );
     assert!(verdict.cleared[0].starts_with(story));
-    check(&rerun().approve("rerun", tree, Role::Step, LATER), stage, control, Indeterminate, story);
-    check(&rerun().approve("rerun", tree, Role::Approver, EARLIER), stage, control, Indeterminate, "ended 2026-01-01");
-    check(&rerun().approve("rerun", digest("other"), Role::Approver, LATER), stage, control, Indeterminate, story);
-    check(&again("FAILED", "tree", "other").approve("rerun", tree, Role::Approver, LATER), stage, control, Fail, "on the same tree");
+    check(
+        &rerun().approve("rerun", tree, Role::Step, LATER),
+        stage,
+        control,
+        Indeterminate,
+        story,
+    );
+    check(
+        &rerun().approve("rerun", tree, Role::Approver, EARLIER),
+        stage,
+        control,
+        Indeterminate,
+        "ended 2026-01-01",
+    );
+    check(
+        &rerun().approve("rerun", digest("other"), Role::Approver, LATER),
+        stage,
+        control,
+        Indeterminate,
+        story,
+    );
+    check(
+        &again("FAILED", "tree", "other").approve("rerun", tree, Role::Approver, LATER),
+        stage,
+        control,
+        Fail,
+        "on the same tree",
+    );
     // An approval given before anything failed is no blank cheque.
     let mut early = rerun().approve("rerun", tree, Role::Approver, LATER);
     let approval = early.log.pop().unwrap();
@@ -489,9 +1289,21 @@ fn running_until_green() {
     // Within one attempt: the later pass replaces the fail, and both are shown.
     let mut within = Release::clean();
     let index = within.index("step:unit-tests");
-    let failed = within.statement(Stage::Commit, "step:unit-tests", TEST_RESULT, vec![], &tests("FAILED", &[]));
+    let failed = within.statement(
+        Stage::Commit,
+        "step:unit-tests",
+        TEST_RESULT,
+        vec![],
+        &tests("FAILED", &[]),
+    );
     within.log.insert(index, (Role::Step, failed.clone()));
-    let verdict = check(&within, stage, control, Indeterminate, "failed at log index 4 and passed at log index 5");
+    let verdict = check(
+        &within,
+        stage,
+        control,
+        Indeterminate,
+        "failed at log index 4 and passed at log index 5",
+    );
     assert!(verdict.controls.contains(&("steps-passed".to_owned(), Pass)));
     // A fail after a pass is a fail, said once by its own control.
     let mut after = Release::clean();
@@ -506,7 +1318,8 @@ fn a_waived_finding_of_an_earlier_run_is_no_failure() {
     let mut release = Release::clean().find("secrets", &found);
     release.attempt.number = 2;
     release.run();
-    let check_it = |release: &Release, expected| check(release, Stage::Commit, "no-rerun", expected, "check `secrets` failed");
+    let check_it =
+        |release: &Release, expected| check(release, Stage::Commit, "no-rerun", expected, "check `secrets` failed");
     check_it(&release, Indeterminate);
     check_it(&release.waive(&found, Role::Approver, LATER), Pass);
 }
@@ -521,28 +1334,52 @@ fn an_attempt_the_log_does_not_hold_is_matched_by_what_it_examined() {
     let context = release.log[3].1.context().unwrap();
     let examined = vec![evidence::Subject::new("tree", release.attempt.tree)];
     release.log[3].1 = evidence::Statement::new(TEST_RESULT, examined, &failed, &context);
-    check(&release, Stage::Commit, "no-rerun", Indeterminate, "failed at log index 3");
+    check(
+        &release,
+        Stage::Commit,
+        "no-rerun",
+        Indeterminate,
+        "failed at log index 3",
+    );
 }
 
 #[test]
 fn controls_nobody_knows() {
-    let with = |spec: ControlSpec| Release::clean().asking(|attempt| attempt.controls.push(spec)).decide(Stage::Commit);
+    let with = |spec: ControlSpec| {
+        Release::clean()
+            .asking(|attempt| attempt.controls.push(spec))
+            .decide(Stage::Commit)
+    };
     let spec = |id: &str, parameters: serde_json::Value| ControlSpec {
         id: id.to_owned(),
         stage: Stage::Commit,
         parameters: serde_json::from_value(parameters).unwrap(),
     };
     for (spec, part) in [
-        (spec("no-secret", json!({})), "this program knows no control `no-secret`"),
-        (spec("no-secrets", json!({"colour": "red"})), "has no parameter `colour`"),
+        (
+            spec("no-secret", json!({})),
+            "this program knows no control `no-secret`",
+        ),
+        (
+            spec("no-secrets", json!({"colour": "red"})),
+            "has no parameter `colour`",
+        ),
         (spec("no-secrets", json!({"severity_min": "severe"})), "is `\"severe\"`"),
         (spec("canary-promoted", json!({})), "can't be asked at stage commit"),
     ] {
         let verdict = with(spec);
         assert_eq!(verdict.outcome, Indeterminate);
-        assert!(verdict.reasons.iter().any(|reason| reason.what.contains(part)), "{:?}", verdict.reasons);
+        assert!(
+            verdict.reasons.iter().any(|reason| reason.what.contains(part)),
+            "{:?}",
+            verdict.reasons
+        );
     }
-    assert!(with(spec("no-secret", json!({}))).reasons[0].fix.starts_with("did you mean `no-secrets`?"));
+    assert!(
+        with(spec("no-secret", json!({}))).reasons[0]
+            .fix
+            .starts_with("did you mean `no-secrets`?")
+    );
     let none = Release::clean().asking(|attempt| attempt.controls.clear());
     let verdict = none.decide(Stage::Commit);
     assert_eq!((verdict.outcome, verdict.reasons.len()), (Indeterminate, 1));
@@ -560,9 +1397,19 @@ fn evidence_under_another_trust_root_is_open() {
 fn previews() {
     use evidence::predicates::{LICENCES, SECRET_SCAN, VULNS};
     let found = finding("secret/github-pat");
-    let with = |findings: Vec<evidence::Finding>, gaps: Vec<evidence::Gap>| evidence::Observation { findings, gaps, ..Default::default() };
+    let with = |findings: Vec<evidence::Finding>, gaps: Vec<evidence::Gap>| evidence::Observation {
+        findings,
+        gaps,
+        ..Default::default()
+    };
     let clean = with(vec![], vec![]);
-    let hidden = with(vec![evidence::Finding { suppressed: true, ..found.clone() }], vec![]);
+    let hidden = with(
+        vec![evidence::Finding {
+            suppressed: true,
+            ..found.clone()
+        }],
+        vec![],
+    );
     let bad = with(vec![found], vec![]);
     let partial = with(vec![], vec![gap(true)]);
     let (c, b) = (Stage::Commit, Stage::Build);
@@ -573,14 +1420,27 @@ fn previews() {
         (vec![(c, SECRET_SCAN, &bad)], Fail, c, 1),
         (vec![(c, SECRET_SCAN, &hidden)], Pass, c, 1),
         (vec![(c, SECRET_SCAN, &partial)], Indeterminate, c, 1),
-        (vec![(c, SECRET_SCAN, &clean), (b, VULNS, &bad), (b, LICENCES, &partial)], Fail, b, 3),
+        (
+            vec![(c, SECRET_SCAN, &clean), (b, VULNS, &bad), (b, LICENCES, &partial)],
+            Fail,
+            b,
+            3,
+        ),
         (vec![(c, SECRET_SCAN, &bad), (c, SECRET_SCAN, &clean)], Fail, c, 1),
         (vec![(b, SECRET_SCAN, &clean)], Indeterminate, c, 0),
     ] {
         let evidence::Preview(verdict) = policy::preview(&observations, &floor);
-        assert_eq!((verdict.outcome, verdict.stage, verdict.controls.len()), (outcome, stage, controls), "{observations:?}");
+        assert_eq!(
+            (verdict.outcome, verdict.stage, verdict.controls.len()),
+            (outcome, stage, controls),
+            "{observations:?}"
+        );
         assert_eq!(verdict.reasons.is_empty(), outcome == Pass || controls == 0);
     }
     let evidence::Preview(verdict) = policy::preview(&[(c, SECRET_SCAN, &hidden)], &floor);
-    assert!(verdict.notes.iter().any(|note| note.contains("which a gate ignores")), "{:?}", verdict.notes);
+    assert!(
+        verdict.notes.iter().any(|note| note.contains("which a gate ignores")),
+        "{:?}",
+        verdict.notes
+    );
 }

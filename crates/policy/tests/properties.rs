@@ -20,7 +20,13 @@ const TROUBLES: &[fn(Release) -> Release] = &[
     |release| release.set("licences", "/observation/gaps", json!([gap(true)])),
     |release| release.set("step:unit-tests", "/result", json!("FAILED")),
     |release| release.set("step:lint", "/result", json!("nonsense")),
-    |release| release.set("provenance:ledger", "/buildDefinition/internalParameters/proofmark/slsaLevel", json!(0)),
+    |release| {
+        release.set(
+            "provenance:ledger",
+            "/buildDefinition/internalParameters/proofmark/slsaLevel",
+            json!(0),
+        )
+    },
     |release| release.set("sbom", "/components", json!([])),
     |release| release.set("runtime", "/facts/processes/0/running", json!(digest("other").hex())),
     |release| release.set("experiment:revoke-ledger", "/detectedUs", json!(null)),
@@ -30,13 +36,22 @@ const TROUBLES: &[fn(Release) -> Release] = &[
 ];
 
 /// Checks of which a statement may be missing.
-const CHECKS: &[&str] = &["secrets", "step:unit-tests", "sbom", "runtime", "experiment:revoke-ledger", "canary"];
+const CHECKS: &[&str] = &[
+    "secrets",
+    "step:unit-tests",
+    "sbom",
+    "runtime",
+    "experiment:revoke-ledger",
+    "canary",
+];
 
 fn releases() -> impl Strategy<Value = Release> {
     let troubles = subsequence((0..TROUBLES.len()).collect::<Vec<_>>(), 0..4);
     let missing = subsequence(CHECKS.to_vec(), 0..2);
     (troubles, missing, proptest::bool::weighted(0.3)).prop_map(|(troubles, missing, again)| {
-        let mut release = troubles.into_iter().fold(Release::clean(), |release, trouble| TROUBLES[trouble](release));
+        let mut release = troubles
+            .into_iter()
+            .fold(Release::clean(), |release, trouble| TROUBLES[trouble](release));
         if again {
             // A second, clean attempt on the same tree: what failed in the first must not be forgotten.
             release.attempt.number = 2;
@@ -52,7 +67,10 @@ fn verdicts(release: &Release) -> Vec<Verdict> {
 }
 
 fn verdicts_on(release: &Release, statements: &[Logged<Verified<Statement>>]) -> Vec<Verdict> {
-    Stage::ALL.into_iter().map(|stage| release.decide_on(stage, statements)).collect()
+    Stage::ALL
+        .into_iter()
+        .map(|stage| release.decide_on(stage, statements))
+        .collect()
 }
 
 fn outcomes(release: &Release) -> Vec<Outcome> {
@@ -63,7 +81,15 @@ fn outcomes(release: &Release) -> Vec<Outcome> {
 fn failing(release: &Release, trouble: usize, config: Option<&str>) -> Statement {
     let clean = Release::clean();
     let troubled = TROUBLES[trouble](clean.clone());
-    let changed = troubled.log.iter().zip(&clean.log).find(|(a, b)| a != b).expect("it changes one").0.1.clone();
+    let changed = troubled
+        .log
+        .iter()
+        .zip(&clean.log)
+        .find(|(a, b)| a != b)
+        .expect("it changes one")
+        .0
+        .1
+        .clone();
     let context = changed.context().unwrap();
     let context = Context {
         attempt: release.attempt.digest(),

@@ -64,6 +64,9 @@ pub enum Command {
     /// The advisory database
     #[command(subcommand)]
     Db(Db),
+    /// Chaos experiments
+    #[command(subcommand)]
+    Chaos(Chaos),
     /// The append-only log of a repository
     #[command(subcommand)]
     Log(Log),
@@ -166,6 +169,15 @@ pub struct Verify {
 pub enum Db {
     /// Print the digest of a folder of OSV records, as `advisories.digest` pins it
     Digest { folder: PathBuf },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Chaos {
+    /// Undo what a release that was killed left behind, and nothing more; every `release` begins with the same
+    Undo {
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -40,6 +40,7 @@ fn run(cli: &Cli, terminal: &Arc<Terminal>) -> Result<u8, Error> {
         Command::Verify(args) => verify_bundle(cli, args, terminal),
         Command::Sbom { path } => sbom(cli, path),
         Command::Db(cli::Db::Digest { folder }) => db_digest(folder),
+        Command::Chaos(cli::Chaos::Undo { path }) => undo(cli, path, terminal),
         Command::Log(cli::Log::List { path }) => log_list(cli, path),
         Command::Log(cli::Log::Fsck { path }) => log_fsck(cli, path, terminal),
         Command::Approve(args) => approve_what(cli, args),
@@ -149,6 +150,12 @@ fn release(cli: &Cli, args: &cli::Release, terminal: &Arc<Terminal>) -> Result<u
         out(&shown)?;
     }
     Ok(report.exit_code())
+}
+
+fn undo(cli: &Cli, path: &Path, terminal: &Arc<Terminal>) -> Result<u8, Error> {
+    pipeline::release::undo(&options(cli, path, terminal, evidence::Stage::Commit)?)?;
+    out("nothing that was injected is left")?;
+    Ok(0)
 }
 
 /// A path as seen from the working directory.

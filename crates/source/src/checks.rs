@@ -2,10 +2,16 @@
 //!
 //! Not here: any one provider's format (that is the rule's own file). Start at [`random`] and [`placeholder`].
 
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 /// CRC-32 (IEEE 802.3, reflected polynomial 0xEDB88320).
 pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
     })
 }
 
@@ -24,7 +30,10 @@ pub fn base62_6(number: u32) -> [u8; 6] {
 /// Whether the last six characters are the base-62 CRC-32 of what stands between `prefix` and them
 /// (GitHub, npm: "Behind GitHub's new authentication token formats", 2021).
 pub fn crc32_base62_suffix(token: &[u8], prefix: usize) -> bool {
-    match token.get(prefix..).and_then(|body| body.len().checked_sub(6).map(|at| body.split_at(at))) {
+    match token
+        .get(prefix..)
+        .and_then(|body| body.len().checked_sub(6).map(|at| body.split_at(at)))
+    {
         Some((body, sum)) => base62_6(crc32(body)) == sum,
         None => false,
     }
@@ -38,21 +47,47 @@ pub fn bech32(text: &[u8]) -> bool {
         return false;
     }
     let lower = text.to_ascii_lowercase();
-    let Some(separator) = lower.iter().rposition(|byte| *byte == b'1') else { return false };
+    let Some(separator) = lower.iter().rposition(|byte| *byte == b'1') else {
+        return false;
+    };
     let (human, data) = (&lower[..separator], &lower[separator + 1..]);
     let step = |sum: u32, value: u32| {
         (0..5).fold((sum & 0x01ff_ffff) << 5 ^ value, |next, bit| {
-            if sum >> 25 >> bit & 1 == 1 { next ^ GENERATOR[bit] } else { next }
+            if sum >> 25 >> bit & 1 == 1 {
+                next ^ GENERATOR[bit]
+            } else {
+                next
+            }
         })
     };
     let high = human.iter().map(|byte| u32::from(byte >> 5));
     let low = human.iter().map(|byte| u32::from(byte & 31));
     let mut sum = high.chain(std::iter::once(0)).chain(low).fold(1, step);
     for byte in data {
-        let Some(value) = ALPHABET.iter().position(|letter| letter == byte) else { return false };
+        let Some(value) = ALPHABET.iter().position(|letter| letter == byte) else {
+            return false;
+        };
         sum = step(sum, value as u32);
     }
     !human.is_empty() && data.len() >= 6 && sum == 1
+}
+
+/// What `text` says in base 64, with or without padding.
+pub fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    LENIENT.decode(text).ok()
+}
+
+/// The password of `user:password` in base 64 (RFC 7617), when both are printable.
+pub fn basic_password(text: &[u8]) -> Option<String> {
+    let decoded = base64(text)?;
+    let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    (decoded.iter().all(u8::is_ascii_graphic) && !user.is_empty()).then(|| password.to_owned())
 }
 
 /// Shannon entropy in bits a byte.
@@ -90,11 +125,54 @@ pub fn placeholder(value: &[u8]) -> bool {
         return true;
     }
     const WORDS: &[&str] = &[
-        "example", "sample", "changeme", "change_me", "change-me", "placeholder", "dummy", "insert", "replace",
-        "redacted", "yourtoken", "your_", "your-", "_your", "-your", "<your", "yourpass", "yourkey", "yoursecret", "xxxx", "todo", "fixme",
-        "goes_here", "goes-here", "gohere", "_here", "-here", "notreal", "not-real", "not_real", "fake", "foobar", "lorem",
-        "mock", "deadbeef", "abcdefghijkl", "qwertyui", "asdfghjk", "0123456789", "1234567890", "1111111",
-        "00000000", "aaaaaaaa", "****", "....", "---", "n/a", "undefined",
+        "example",
+        "sample",
+        "changeme",
+        "change_me",
+        "change-me",
+        "placeholder",
+        "dummy",
+        "insert",
+        "replace",
+        "redacted",
+        "yourtoken",
+        "your_",
+        "your-",
+        "_your",
+        "-your",
+        "<your",
+        "yourpass",
+        "yourkey",
+        "yoursecret",
+        "xxxx",
+        "todo",
+        "fixme",
+        "goes_here",
+        "goes-here",
+        "gohere",
+        "_here",
+        "-here",
+        "notreal",
+        "not-real",
+        "not_real",
+        "fake",
+        "foobar",
+        "lorem",
+        "mock",
+        "deadbeef",
+        "abcdefghijkl",
+        "qwertyui",
+        "asdfghjk",
+        "0123456789",
+        "1234567890",
+        "1111111",
+        "00000000",
+        "aaaaaaaa",
+        "****",
+        "....",
+        "---",
+        "n/a",
+        "undefined",
     ];
     let lower = value.to_ascii_lowercase();
     WORDS.iter().any(|word| contains(&lower, word.as_bytes()))
@@ -105,16 +183,32 @@ pub fn placeholder(value: &[u8]) -> bool {
 pub fn plain_placeholder(value: &[u8]) -> bool {
     let lower = value.to_ascii_lowercase();
     repeated(value)
-        || ["example", "xxxxx", "your_", "placeholder", "redacted", "changeme", "0000000000", "*****", "abcdefghijklmnopqrstuvwxyz"]
-            .iter()
-            .any(|word| contains(&lower, word.as_bytes()))
+        || [
+            "example",
+            "xxxxx",
+            "your_",
+            "placeholder",
+            "redacted",
+            "changeme",
+            "0000000000",
+            "*****",
+            "abcdefghijklmnopqrstuvwxyz",
+        ]
+        .iter()
+        .any(|word| contains(&lower, word.as_bytes()))
 }
 
 /// Whether `value` names a secret that stands elsewhere: a variable, a template, a lookup, a call.
 pub fn reference(value: &[u8]) -> bool {
     let starts = |text: &str| value.starts_with(text.as_bytes());
     let holds = |text: &str| contains(value, text.as_bytes());
-    starts("$") && !starts("$2") && !starts("$1$") && !starts("$5$") && !starts("$6$") && !starts("$apr1$") && !starts("$argon2")
+    starts("$")
+        && !starts("$2")
+        && !starts("$1$")
+        && !starts("$5$")
+        && !starts("$6$")
+        && !starts("$apr1$")
+        && !starts("$argon2")
         || (starts("<") && value.ends_with(b">"))
         || (starts("%") && value.ends_with(b"%") && value.len() > 2)
         || (starts("[") && value.ends_with(b"]"))
@@ -122,10 +216,35 @@ pub fn reference(value: &[u8]) -> bool {
         || (starts("{") && value.ends_with(b"}"))
         || (starts("__") && value.ends_with(b"__"))
         || (starts("@") && value.ends_with(b"@") && value.len() > 2)
-        || starts("&") || starts("!") && holds("_") || starts("=") 
-        || ["${", "{{", "}}", "$(", "<%", "%(", "#{", "@{", "{%", "$[", "::", "->", "process.env", "os.environ", "getenv", "ENV[", "env.", "secrets.", "vault:", "ssm:", "arn:", "data:"]
-            .iter()
-            .any(|mark| holds(mark))
+        || starts("&")
+        || starts("!") && holds("_")
+        || starts("=")
+        || [
+            "${",
+            "{{",
+            "}}",
+            "$(",
+            "<%",
+            "%(",
+            "#{",
+            "@{",
+            "{%",
+            "$[",
+            "::",
+            "->",
+            "process.env",
+            "os.environ",
+            "getenv",
+            "ENV[",
+            "env.",
+            "secrets.",
+            "vault:",
+            "ssm:",
+            "arn:",
+            "data:",
+        ]
+        .iter()
+        .any(|mark| holds(mark))
         || starts("{") && holds("}")
 }
 
@@ -136,7 +255,9 @@ pub fn wordlike(value: &[u8]) -> bool {
     // Row = first letter, bit = second letter: the 192 pairs that make up 86 % of those in 14,600 words of
     // program text. Of random letters, one pair in four is among them.
     const COMMON: [u32; 26] = [
-        0x01eb94f, 0x0144911, 0x01e4d95, 0x0144119, 0x0afb87d, 0x0004931, 0x0020110, 0x0004111, 0x22ef87f, 0x0000000, 0x0000110, 0x11c4911, 0x014c111, 0x00c417d, 0x07ef84c, 0x01ec911, 0x0100000, 0x11e711d, 0x01cc995, 0x11e4991, 0x00eb916, 0x0000111, 0x0000111, 0x0000000, 0x0000000, 0x0000010,
+        0x01eb94f, 0x0144911, 0x01e4d95, 0x0144119, 0x0afb87d, 0x0004931, 0x0020110, 0x0004111, 0x22ef87f, 0x0000000,
+        0x0000110, 0x11c4911, 0x014c111, 0x00c417d, 0x07ef84c, 0x01ec911, 0x0100000, 0x11e711d, 0x01cc995, 0x11e4991,
+        0x00eb916, 0x0000111, 0x0000111, 0x0000000, 0x0000000, 0x0000010,
     ];
     let (mut common, mut all) = (0, 0);
     for pair in value.windows(2) {
@@ -177,7 +298,10 @@ fn repeated(value: &[u8]) -> bool {
 
 /// Mostly `abcdef…` or `123456…`: each character follows the one before.
 fn sequential(value: &[u8]) -> bool {
-    let steps = value.windows(2).filter(|pair| pair[1] == pair[0].wrapping_add(1) || pair[1] == pair[0]).count();
+    let steps = value
+        .windows(2)
+        .filter(|pair| pair[1] == pair[0].wrapping_add(1) || pair[1] == pair[0])
+        .count();
     steps * 2 > value.len()
 }
 

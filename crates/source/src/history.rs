@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use evidence::Gap;
 use gix::ObjectId;
-use gix::objs::{CommitRefIter, Find, TreeRefIter};
 use gix::objs::tree::EntryKind;
+use gix::objs::{CommitRefIter, Find, TreeRefIter};
 use gix::odb::pack;
 use rayon::prelude::*;
 
@@ -61,13 +61,26 @@ struct Node {
 impl History {
     /// The history of the tree's root; empty before the first commit.
     pub fn of(repository: &Repository, commits_max: Option<u64>) -> Result<History, SourceError> {
-        let mut history =
-            History { commits: Vec::new(), touching: 0, left_out: 0, blobs: HashMap::new(), gaps: Vec::new() };
-        let Some(head) = repository.commit(Revision::Head)? else { return Ok(history) };
+        let mut history = History {
+            commits: Vec::new(),
+            touching: 0,
+            left_out: 0,
+            blobs: HashMap::new(),
+            gaps: Vec::new(),
+        };
+        let Some(head) = repository.commit(Revision::Head)? else {
+            return Ok(history);
+        };
         let nodes = history.reachable(repository, head, commits_max)?;
         let nodes = parents_first(nodes);
         history.introduce(repository, &nodes);
-        history.commits = nodes.into_iter().map(|node| Commit { id: node.id, authored: node.authored }).collect();
+        history.commits = nodes
+            .into_iter()
+            .map(|node| Commit {
+                id: node.id,
+                authored: node.authored,
+            })
+            .collect();
         Ok(history)
     }
 
@@ -135,21 +148,35 @@ impl History {
     /// Notes for every blob the first commit and path that held it. Each tree is decoded once.
     fn introduce(&mut self, repository: &Repository, nodes: &[Node]) {
         let git = &repository.git;
-        let mut walk = TreeWalk { git, seen: HashSet::new(), missing: 0, buffer: Vec::new() };
+        let mut walk = TreeWalk {
+            git,
+            seen: HashSet::new(),
+            missing: 0,
+            buffer: Vec::new(),
+        };
         let mut below: HashMap<ObjectId, Option<ObjectId>> = HashMap::new();
         let mut root_of: HashMap<ObjectId, Option<ObjectId>> = HashMap::new();
         for (order, node) in nodes.iter().enumerate() {
-            let root = *below.entry(node.tree).or_insert_with(|| walk.below(node.tree, &repository.prefix));
+            let root = *below
+                .entry(node.tree)
+                .or_insert_with(|| walk.below(node.tree, &repository.prefix));
             root_of.insert(node.id, root);
             let same = |parent: &ObjectId| root_of.get(parent).is_some_and(|other| *other == root);
-            let touches = if node.parents.is_empty() { root.is_some() } else { !node.parents.iter().any(same) };
+            let touches = if node.parents.is_empty() {
+                root.is_some()
+            } else {
+                !node.parents.iter().any(same)
+            };
             self.touching += u64::from(touches);
             if let Some(root) = root {
                 walk.introduce(root, order, &mut self.blobs);
             }
         }
         if walk.missing > 0 {
-            let reason = format!("{} folders of older commits are not in the object database", walk.missing);
+            let reason = format!(
+                "{} folders of older commits are not in the object database",
+                walk.missing
+            );
             self.gaps.push(gap("source/missing-objects", ".", &reason, true));
         }
     }
@@ -218,7 +245,13 @@ fn read_commit(id: ObjectId, bytes: &[u8], hash: gix::hash::Kind) -> Option<Node
     let seconds = |signature: gix::actor::SignatureRef<'_>| signature.seconds();
     let committed = CommitRefIter::from_bytes(bytes, hash).committer().map_or(0, seconds);
     let authored = CommitRefIter::from_bytes(bytes, hash).author().map_or(0, seconds);
-    Some(Node { id, tree, parents, committed, authored })
+    Some(Node {
+        id,
+        tree,
+        parents,
+        committed,
+        authored,
+    })
 }
 
 /// Topological order; where it leaves a choice, the older commit and then the smaller id goes first.
@@ -265,16 +298,34 @@ pub fn each_blob(
     visit: &(dyn Fn(ObjectId, Blob<'_>) + Sync),
 ) {
     let left = Mutex::new(wanted.clone());
-    let take = |id: &ObjectId| left.lock().expect("no visitor panics while it holds the lock").remove(id);
+    let take = |id: &ObjectId| {
+        left.lock()
+            .expect("no visitor panics while it holds the lock")
+            .remove(id)
+    };
     for index in pack_indices(&repository.git) {
-        whole_pack(&repository.git, &index, wanted, pool.current_num_threads(), &|id, bytes| {
-            if take(&id) {
-                let blob = if bytes.len() as u64 > bytes_max { Blob::TooLarge(bytes.len() as u64) } else { Blob::Bytes(bytes) };
-                visit(id, blob);
-            }
-        });
+        whole_pack(
+            &repository.git,
+            &index,
+            wanted,
+            pool.current_num_threads(),
+            &|id, bytes| {
+                if take(&id) {
+                    let blob = if bytes.len() as u64 > bytes_max {
+                        Blob::TooLarge(bytes.len() as u64)
+                    } else {
+                        Blob::Bytes(bytes)
+                    };
+                    visit(id, blob);
+                }
+            },
+        );
     }
-    let mut rest: Vec<ObjectId> = left.into_inner().expect("no visitor panics while it holds the lock").into_iter().collect();
+    let mut rest: Vec<ObjectId> = left
+        .into_inner()
+        .expect("no visitor panics while it holds the lock")
+        .into_iter()
+        .collect();
     rest.sort();
     let shared = repository.git.clone().into_sync();
     let thread_local = || {
@@ -327,12 +378,16 @@ fn whole_pack(
     threads: usize,
     visit: &(dyn Fn(ObjectId, &[u8]) + Sync),
 ) {
-    let Ok(index) = pack::index::File::at(path, git.object_hash()) else { return };
+    let Ok(index) = pack::index::File::at(path, git.object_hash()) else {
+        return;
+    };
     let here = index.iter().filter(|entry| wanted.contains(&entry.oid)).count();
     if (here as f64) < f64::from(index.num_objects()) * SHARE_FOR_WHOLE_PACK || here < 64 {
         return;
     }
-    let Ok(data) = pack::data::File::at(path.with_extension("pack"), git.object_hash()) else { return };
+    let Ok(data) = pack::data::File::at(path.with_extension("pack"), git.object_hash()) else {
+        return;
+    };
     let options = pack::index::traverse::with_index::Options {
         check: pack::index::traverse::SafetyCheck::SkipFileAndObjectChecksumVerificationAndNoAbortOnDecodeError,
         thread_limit: Some(threads),

@@ -37,7 +37,11 @@ use rule::Rule as Entry;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     #[error("can't {operation} `{path}`: {reason}")]
-    Io { operation: &'static str, path: String, reason: String },
+    Io {
+        operation: &'static str,
+        path: String,
+        reason: String,
+    },
     #[error("can't read the git repository at `{path}`: {reason}")]
     Git { path: String, reason: String },
     #[error("`{path}` has {bytes} bytes, at most {bytes_max} are read")]

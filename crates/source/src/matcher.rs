@@ -58,7 +58,9 @@ impl Matcher {
                 }
             }
         }
-        let by_file = (0..rules.len()).filter(|index| matches!(rules[*index].find, Find::File { .. })).collect();
+        let by_file = (0..rules.len())
+            .filter(|index| matches!(rules[*index].find, Find::File { .. }))
+            .collect();
         Matcher {
             keywords: AhoCorasick::builder()
                 .match_kind(MatchKind::Standard)
@@ -83,7 +85,9 @@ impl Matcher {
             }
         }
         for index in &self.by_file {
-            let Find::File { names, .. } = rules()[*index].find else { continue };
+            let Find::File { names, .. } = rules()[*index].find else {
+                continue;
+            };
             if names.iter().any(|name| named(text.path, name)) {
                 self.look_between(*index, text, 0..text.bytes.len(), &mut found);
             }
@@ -125,7 +129,9 @@ impl Matcher {
         let haystack = &text.bytes[..window.end];
         let (mut at, mut last) = (window.start, 0);
         while at < haystack.len() {
-            let Some(whole) = pattern.find_at(haystack, at) else { break };
+            let Some(whole) = pattern.find_at(haystack, at) else {
+                break;
+            };
             if let Some(captures) = pattern.captures_at(haystack, whole.start()) {
                 let group = captures.name("value").or_else(|| captures.get(0));
                 keep(index, text, group.map_or(whole.range(), |group| group.range()), found);
@@ -161,14 +167,21 @@ fn compile(rule: &Rule) -> Option<Regex> {
 fn value_range(pattern: &Regex, window: &[u8]) -> Option<Range<usize>> {
     pattern.find(window)?;
     let captures = pattern.captures(window)?;
-    captures.name("value").or_else(|| captures.get(0)).map(|group| group.range())
+    captures
+        .name("value")
+        .or_else(|| captures.get(0))
+        .map(|group| group.range())
 }
 
 fn keep(index: usize, text: &Text<'_>, value: Range<usize>, found: &mut Vec<Match>) {
     let rule = &rules()[index];
     let candidate = Candidate { text: *text, value };
     if let Some(validation) = (rule.check)(&candidate) {
-        found.push(Match { rule: index, value: candidate.value, validation });
+        found.push(Match {
+            rule: index,
+            value: candidate.value,
+            validation,
+        });
     }
 }
 
@@ -193,7 +206,14 @@ fn named(path: &str, name: &str) -> bool {
 
 fn disjoint(mut found: Vec<Match>) -> Vec<Match> {
     if found.len() > 1 {
-        found.sort_by_key(|a| (std::cmp::Reverse(a.validation), std::cmp::Reverse(a.value.len()), a.rule, a.value.start));
+        found.sort_by_key(|a| {
+            (
+                std::cmp::Reverse(a.validation),
+                std::cmp::Reverse(a.value.len()),
+                a.rule,
+                a.value.start,
+            )
+        });
         let mut taken: std::collections::BTreeMap<usize, usize> = std::collections::BTreeMap::new();
         found.retain(|a| {
             let before = taken.range(..a.value.end).next_back();
@@ -218,7 +238,12 @@ pub struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
-        Lines { bytes, at: 0, line: 1, line_start: 0 }
+        Lines {
+            bytes,
+            at: 0,
+            line: 1,
+            line_start: 0,
+        }
     }
 
     pub fn place(&mut self, offset: usize) -> (u32, u32) {
@@ -229,7 +254,10 @@ impl<'a> Lines<'a> {
             }
         }
         self.at = offset;
-        (self.line, u32::try_from(offset - self.line_start + 1).unwrap_or(u32::MAX))
+        (
+            self.line,
+            u32::try_from(offset - self.line_start + 1).unwrap_or(u32::MAX),
+        )
     }
 }
 
@@ -237,18 +265,49 @@ impl<'a> Lines<'a> {
 pub fn line_around(bytes: &[u8], range: &Range<usize>, bytes_max: usize) -> Range<usize> {
     let low = range.start.saturating_sub(bytes_max);
     let high = bytes.len().min(range.end + bytes_max);
-    let start = bytes[low..range.start].iter().rposition(|byte| *byte == b'\n').map_or(low, |at| low + at + 1);
-    let end = bytes[range.end..high].iter().position(|byte| *byte == b'\n').map_or(high, |at| range.end + at);
+    let start = bytes[low..range.start]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(low, |at| low + at + 1);
+    let end = bytes[range.end..high]
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(high, |at| range.end + at);
     start..end
 }
 
 /// Whether a text's file is a lock file or something made by a machine, where random text is no secret.
 pub fn machine_made(text: &Text<'_>) -> bool {
     const NAMES: &[&str] = &[
-        "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "Cargo.lock", "go.sum",
-        "go.work.sum", "poetry.lock", "Pipfile.lock", "pdm.lock", "uv.lock", "composer.lock", "Gemfile.lock",
-        "packages.lock.json", "flake.lock", "mix.lock", "pubspec.lock", "Podfile.lock", "gradle.lockfile",
-        "MODULE.bazel.lock", "deno.lock", "*.min.js", "*.min.css", "*.map", "*.svg", "*.sum", "*.ipynb", "*.pdf",
+        "package-lock.json",
+        "npm-shrinkwrap.json",
+        "yarn.lock",
+        "pnpm-lock.yaml",
+        "bun.lock",
+        "Cargo.lock",
+        "go.sum",
+        "go.work.sum",
+        "poetry.lock",
+        "Pipfile.lock",
+        "pdm.lock",
+        "uv.lock",
+        "composer.lock",
+        "Gemfile.lock",
+        "packages.lock.json",
+        "flake.lock",
+        "mix.lock",
+        "pubspec.lock",
+        "Podfile.lock",
+        "gradle.lockfile",
+        "MODULE.bazel.lock",
+        "deno.lock",
+        "*.min.js",
+        "*.min.css",
+        "*.map",
+        "*.svg",
+        "*.sum",
+        "*.ipynb",
+        "*.pdf",
     ];
     NAMES.iter().any(|name| named(text.path, name))
 }
@@ -284,7 +343,9 @@ pub mod testing {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (length as u64) << 32 ^ alphabet.len() as u64;
         let mut text = String::with_capacity(length);
         while text.len() < length {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let letter = alphabet.as_bytes()[(state >> 33) as usize % alphabet.len()] as char;
             // Tokens don't end or begin with a sign that a word boundary would cut off.
             if letter.is_ascii_alphanumeric() || (!text.is_empty() && text.len() + 1 < length) {
@@ -295,15 +356,28 @@ pub mod testing {
     }
 
     pub fn uuid() -> String {
-        format!("{}-{}-4{}-9{}-{}", noise(HEX, 8), noise(HEX, 4), noise(HEX, 3), noise(HEX, 3), noise(HEX, 12))
+        format!(
+            "{}-{}-4{}-9{}-{}",
+            noise(HEX, 8),
+            noise(HEX, 4),
+            noise(HEX, 3),
+            noise(HEX, 3),
+            noise(HEX, 12)
+        )
     }
 
     /// Checks that `text` holds exactly the value that `rule` finds there, or that the rule finds nothing.
     #[track_caller]
     pub fn check(rule: &str, path: &str, text: &str, expect: Option<&str>) {
-        let matches = Matcher::get().find(&Text { bytes: text.as_bytes(), path });
-        let found: Vec<&str> =
-            matches.iter().filter(|one| rules()[one.rule].id == rule).map(|one| &text[one.value.clone()]).collect();
+        let matches = Matcher::get().find(&Text {
+            bytes: text.as_bytes(),
+            path,
+        });
+        let found: Vec<&str> = matches
+            .iter()
+            .filter(|one| rules()[one.rule].id == rule)
+            .map(|one| &text[one.value.clone()])
+            .collect();
         let others: Vec<&str> = matches.iter().map(|one| rules()[one.rule].id).collect();
         assert_eq!(found, Vec::from_iter(expect), "in `{text}`, where {others:?} match");
     }

@@ -32,7 +32,10 @@ impl Redactor {
         let mut patterns: Vec<(Vec<u8>, bool)> = Vec::new();
         for secret in &known_secrets {
             let lines = secret.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-            for value in std::iter::once(secret.as_slice()).chain(lines).filter(|value| value.len() >= VALUE_BYTES_MIN) {
+            for value in std::iter::once(secret.as_slice())
+                .chain(lines)
+                .filter(|value| value.len() >= VALUE_BYTES_MIN)
+            {
                 patterns.extend(encodings(value));
             }
         }
@@ -44,12 +47,16 @@ impl Redactor {
                 .build(patterns.iter().map(|(pattern, _)| pattern))
                 .expect("the known values make an automaton")
         });
-        Redactor { known, base64: patterns.into_iter().map(|(_, base64)| base64).collect() }
+        Redactor {
+            known,
+            base64: patterns.into_iter().map(|(_, base64)| base64).collect(),
+        }
     }
 
     /// One line without its secrets, and how many were taken out.
     pub fn filter(&self, line: &[u8]) -> (Vec<u8>, usize) {
-        let mut found: Vec<(Range<usize>, &str)> = self.known_in(line).into_iter().map(|range| (range, KNOWN)).collect();
+        let mut found: Vec<(Range<usize>, &str)> =
+            self.known_in(line).into_iter().map(|range| (range, KNOWN)).collect();
         for one in Matcher::get().find(&Text { bytes: line, path: "" }) {
             if one.validation > Validation::Entropy {
                 found.push((one.value, rules()[one.rule].id));
@@ -63,7 +70,13 @@ impl Redactor {
         let Some(known) = &self.known else { return Vec::new() };
         known
             .find_iter(line)
-            .map(|hit| if self.base64[hit.pattern().as_usize()] { widen(line, hit.range()) } else { hit.range() })
+            .map(|hit| {
+                if self.base64[hit.pattern().as_usize()] {
+                    widen(line, hit.range())
+                } else {
+                    hit.range()
+                }
+            })
             .collect()
     }
 }
@@ -76,7 +89,13 @@ fn encodings(value: &[u8]) -> Vec<(Vec<u8>, bool)> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         value
             .iter()
-            .flat_map(|byte| if plain(*byte) { vec![*byte] } else { [vec![b'%'], digit_pair(*byte, digits).to_vec()].concat() })
+            .flat_map(|byte| {
+                if plain(*byte) {
+                    vec![*byte]
+                } else {
+                    [vec![b'%'], digit_pair(*byte, digits).to_vec()].concat()
+                }
+            })
             .collect()
     };
     let json = serde_json::Value::String(String::from_utf8_lossy(value).into_owned()).to_string();
@@ -104,15 +123,27 @@ fn encodings(value: &[u8]) -> Vec<(Vec<u8>, bool)> {
 }
 
 fn digit_pair(byte: u8, digits: &str) -> [u8; 2] {
-    [digits.as_bytes()[usize::from(byte >> 4)], digits.as_bytes()[usize::from(byte & 15)]]
+    [
+        digits.as_bytes()[usize::from(byte >> 4)],
+        digits.as_bytes()[usize::from(byte & 15)],
+    ]
 }
 
 /// Takes in the characters at both ends that hold some of the value's bits.
 fn widen(line: &[u8], range: Range<usize>) -> Range<usize> {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
-    let before = line[..range.start].iter().rev().take(1).take_while(|byte| part(byte)).count();
+    let before = line[..range.start]
+        .iter()
+        .rev()
+        .take(1)
+        .take_while(|byte| part(byte))
+        .count();
     let after = line[range.end..].iter().take(1).take_while(|byte| part(byte)).count();
-    let padding = line[range.end + after..].iter().take(2).take_while(|byte| **byte == b'=').count();
+    let padding = line[range.end + after..]
+        .iter()
+        .take(2)
+        .take_while(|byte| **byte == b'=')
+        .count();
     range.start - before..range.end + after + padding
 }
 
@@ -158,14 +189,24 @@ mod tests {
             ("k=correct horse", format!("k={known}"), 1),
             ("correct horse, correct horse", format!("{known}, {known}"), 2),
             ("k=correct%20horse", format!("k={known}"), 1),
-            (&format!("t={token} end"), "t=[redacted:secret/digitalocean-token] end".to_owned(), 1),
+            (
+                &format!("t={token} end"),
+                "t=[redacted:secret/digitalocean-token] end".to_owned(),
+                1,
+            ),
             ("", String::new(), 0),
         ] {
             assert_eq!(filter(&["correct horse"], line), (expect, count), "{line}");
         }
         assert_eq!(filter(&["abc"], "abc").0, "abc", "too short to look for");
-        assert_eq!(filter(&["first line\nsecond line"], "a second line b").0, format!("a {known} b"));
-        assert_eq!(filter(&[r#"quote"d\x"#], r#"{"k":"quote\"d\\x"}"#).0, format!("{{\"k\":\"{known}\"}}"));
+        assert_eq!(
+            filter(&["first line\nsecond line"], "a second line b").0,
+            format!("a {known} b")
+        );
+        assert_eq!(
+            filter(&[r#"quote"d\x"#], r#"{"k":"quote\"d\\x"}"#).0,
+            format!("{{\"k\":\"{known}\"}}")
+        );
         // An entropy match is no reason to change a log.
         let line = format!("token={}", noise(ALNUM, 32));
         assert_eq!(filter(&[], &line).0, line);

@@ -32,7 +32,10 @@ pub enum Revision {
 pub fn head(root: &Path) -> Option<Head> {
     let found = Repository::around(root).ok()??;
     let commit = found.commit(Revision::Head).ok()??;
-    Some(Head { commit: commit.to_string(), prefix: found.prefix_text() })
+    Some(Head {
+        commit: commit.to_string(),
+        prefix: found.prefix_text(),
+    })
 }
 
 /// The content of a file below `root` as the HEAD commit has it; `None` where it has no such file.
@@ -42,11 +45,20 @@ pub fn file_at_head(root: &Path, path: &str) -> Result<Option<Vec<u8>>, SourceEr
 
 /// The content of a file below `root` in a commit; `None` where there is no such commit or file.
 pub fn file_at(root: &Path, revision: Revision, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
-    let Some(found) = Repository::around(root)? else { return Ok(None) };
-    let Some(tree) = found.tree(revision)? else { return Ok(None) };
+    let Some(found) = Repository::around(root)? else {
+        return Ok(None);
+    };
+    let Some(tree) = found.tree(revision)? else {
+        return Ok(None);
+    };
     let path = unescape(path);
-    let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
-    let Some((kind, id)) = found.descend(tree, &parts)? else { return Ok(None) };
+    let parts: Vec<&[u8]> = path
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty())
+        .collect();
+    let Some((kind, id)) = found.descend(tree, &parts)? else {
+        return Ok(None);
+    };
     match kind {
         EntryKind::Blob | EntryKind::BlobExecutable => found.object(id).map(Some),
         _ => Ok(None),
@@ -55,8 +67,12 @@ pub fn file_at(root: &Path, revision: Revision, path: &str) -> Result<Option<Vec
 
 /// The paths of all files and symlinks below `root` in a commit, as in [`crate::TreeFile`], sorted.
 pub fn paths_at(root: &Path, revision: Revision) -> Result<Vec<String>, SourceError> {
-    let Some(found) = Repository::around(root)? else { return Ok(Vec::new()) };
-    let Some(tree) = found.tree(revision)? else { return Ok(Vec::new()) };
+    let Some(found) = Repository::around(root)? else {
+        return Ok(Vec::new());
+    };
+    let Some(tree) = found.tree(revision)? else {
+        return Ok(Vec::new());
+    };
     let mut paths = Vec::new();
     let mut pending = vec![(tree, String::new())];
     while let Some((tree, folder)) = pending.pop() {
@@ -79,7 +95,9 @@ pub(crate) const FOLDER_BYTES_MAX: usize = 16 << 10;
 
 /// The folder with `.git` around `root`.
 pub(crate) fn enclosing(root: &Path) -> Option<PathBuf> {
-    root.ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok()).map(Path::to_owned)
+    root.ancestors()
+        .find(|folder| folder.join(".git").symlink_metadata().is_ok())
+        .map(Path::to_owned)
 }
 
 /// An opened repository and where the tree's root stands in it.
@@ -98,23 +116,35 @@ impl Repository {
             reason: error.to_string(),
         };
         let root = root.canonicalize().map_err(io)?;
-        let Some(folder) = enclosing(&root) else { return Ok(None) };
+        let Some(folder) = enclosing(&root) else {
+            return Ok(None);
+        };
         let options = gix::open::Options::isolated()
             .with(gix::sec::Trust::Reduced)
             .bail_if_untrusted(false)
             .strict_config(false);
         let mut git = options
             .open(&folder)
-            .map_err(|error| SourceError::Git { path: folder.display().to_string(), reason: error.to_string() })?
+            .map_err(|error| SourceError::Git {
+                path: folder.display().to_string(),
+                reason: error.to_string(),
+            })?
             .to_thread_local();
         git.objects.ignore_replacements = true;
         let relative = root.strip_prefix(&folder).unwrap_or(Path::new(""));
-        let prefix = relative.components().map(|part| os_bytes(Path::new(part.as_os_str()))).collect();
+        let prefix = relative
+            .components()
+            .map(|part| os_bytes(Path::new(part.as_os_str())))
+            .collect();
         Ok(Some(Repository { git, prefix, folder }))
     }
 
     pub fn prefix_text(&self) -> String {
-        self.prefix.iter().map(|part| escape(part)).collect::<Vec<_>>().join("/")
+        self.prefix
+            .iter()
+            .map(|part| escape(part))
+            .collect::<Vec<_>>()
+            .join("/")
     }
 
     /// The commit a revision names; `None` before the first commit, or for the parent of the first one.
@@ -134,13 +164,20 @@ impl Repository {
 
     /// The tree of the root below a revision; `None` where the commit has none there.
     pub fn tree(&self, revision: Revision) -> Result<Option<gix::ObjectId>, SourceError> {
-        let Some(commit) = self.commit(revision)? else { return Ok(None) };
-        let Some(bytes) = self.object_if_there(commit)? else { return Ok(None) };
+        let Some(commit) = self.commit(revision)? else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.object_if_there(commit)? else {
+            return Ok(None);
+        };
         let tree = gix::objs::CommitRefIter::from_bytes(&bytes, self.git.object_hash())
             .tree_id()
             .map_err(|error| self.error(&error))?;
         let parts: Vec<&[u8]> = self.prefix.iter().map(Vec::as_slice).collect();
-        Ok(self.descend(tree, &parts)?.filter(|(kind, _)| *kind == EntryKind::Tree).map(|(_, id)| id))
+        Ok(self
+            .descend(tree, &parts)?
+            .filter(|(kind, _)| *kind == EntryKind::Tree)
+            .map(|(_, id)| id))
     }
 
     /// What stands at a path below a tree.
@@ -167,7 +204,11 @@ impl Repository {
         gix::objs::TreeRefIter::from_bytes(&bytes, self.git.object_hash())
             .map(|entry| {
                 let entry = entry.map_err(|error| self.error(&error))?;
-                Ok((entry.mode.kind(), entry.filename.as_bytes().to_vec(), entry.oid.to_owned()))
+                Ok((
+                    entry.mode.kind(),
+                    entry.filename.as_bytes().to_vec(),
+                    entry.oid.to_owned(),
+                ))
             })
             .collect()
     }
@@ -183,6 +224,9 @@ impl Repository {
     }
 
     pub fn error(&self, error: &dyn std::fmt::Display) -> SourceError {
-        SourceError::Git { path: self.folder.display().to_string(), reason: error.to_string() }
+        SourceError::Git {
+            path: self.folder.display().to_string(),
+            reason: error.to_string(),
+        }
     }
 }

@@ -32,9 +32,16 @@ pub enum Find {
     /// A pattern that begins with the keyword, where no word goes on before it.
     Token(&'static str),
     /// A pattern anywhere from `before` bytes before the keyword to `after` bytes after it.
-    Near { pattern: &'static str, before: usize, after: usize },
+    Near {
+        pattern: &'static str,
+        before: usize,
+        after: usize,
+    },
     /// A pattern anywhere in files of these names (a leading `*` stands for anything).
-    File { names: &'static [&'static str], pattern: &'static str },
+    File {
+        names: &'static [&'static str],
+        pattern: &'static str,
+    },
     /// Code that is given the text and where the keyword stands, and returns where the value stands.
     Code(fn(&Text<'_>, Range<usize>) -> Option<Range<usize>>),
 }
@@ -89,7 +96,12 @@ pub fn rules() -> &'static [Rule] {
 /// The page of a rule: its Markdown, as written at the head of its file.
 pub fn page(id: &str) -> Option<&'static str> {
     static PAGES: OnceLock<BTreeMap<&'static str, String>> = OnceLock::new();
-    let pages = PAGES.get_or_init(|| crate::rules::PAGES.iter().map(|(id, source)| (*id, page_of(source))).collect());
+    let pages = PAGES.get_or_init(|| {
+        crate::rules::PAGES
+            .iter()
+            .map(|(id, source)| (*id, page_of(source)))
+            .collect()
+    });
     pages.get(id).map(String::as_str)
 }
 

@@ -37,7 +37,13 @@ pub struct ScanOptions<'a> {
 
 impl Default for ScanOptions<'_> {
     fn default() -> Self {
-        ScanOptions { history: true, threads: 0, file_bytes_max: 64 << 20, commits_max: None, progress: None }
+        ScanOptions {
+            history: true,
+            threads: 0,
+            file_bytes_max: 64 << 20,
+            commits_max: None,
+            progress: None,
+        }
     }
 }
 
@@ -66,18 +72,20 @@ pub fn scan_secrets(tree: &Tree, options: &ScanOptions<'_>) -> Result<Observatio
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
-        .map_err(|error| SourceError::Threads { threads, reason: error.to_string() })?;
-    let repository = if options.history { Repository::around(&tree.root)? } else { None };
-    let hash = repository.as_ref().map(|repository| repository.git.object_hash());
-    let mut scan = Scan { options, coverage: Coverage::default(), gaps: tree.gaps.clone(), secrets: BTreeMap::new() };
-    let blobs_of_tree = pool.install(|| scan.tree(tree, hash));
-    let history = match &repository {
-        Some(repository) => Some(scan.history(repository, &blobs_of_tree, &pool)?),
-        None => None,
+        .map_err(|error| SourceError::Threads {
+            threads,
+            reason: error.to_string(),
+        })?;
+    let mut scan = Scan {
+        options,
+        coverage: Coverage::default(),
+        gaps: tree.gaps.clone(),
+        secrets: BTreeMap::new(),
     };
-    if options.history && repository.is_none() {
-        scan.gaps.push(gap("source/no-history", ".", "there is no git repository around the tree", false));
-    }
+    let repository = if options.history { scan.repository(tree) } else { None };
+    let hash = repository.as_ref().map(|repository| repository.git.object_hash());
+    let blobs_of_tree = pool.install(|| scan.tree(tree, hash));
+    let history = repository.and_then(|repository| scan.history(&repository, &blobs_of_tree, &pool));
     Ok(scan.finish(tree, history.as_ref(), &blobs_of_tree))
 }
 
@@ -117,11 +125,30 @@ struct Looked {
 }
 
 impl Scan<'_> {
+    /// The repository around the tree; that there is none, or a broken one, is a gap.
+    fn repository(&mut self, tree: &Tree) -> Option<Repository> {
+        match Repository::around(&tree.root) {
+            Ok(Some(repository)) => return Some(repository),
+            Ok(None) => self.gaps.push(gap(
+                "source/no-history",
+                ".",
+                "there is no git repository around the tree",
+                false,
+            )),
+            Err(_) => self.gaps.push(unreadable_history()),
+        }
+        None
+    }
+
     /// Returns the git object id of each file of the tree, where there is a repository.
     fn tree(&mut self, tree: &Tree, hash: Option<gix::hash::Kind>) -> HashMap<ObjectId, Vec<usize>> {
         let done = AtomicU64::new(0);
-        let files: Vec<(usize, &TreeFile)> =
-            tree.files.iter().enumerate().filter(|(_, file)| file.symlink.is_none()).collect();
+        let files: Vec<(usize, &TreeFile)> = tree
+            .files
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| file.symlink.is_none())
+            .collect();
         let total = files.len() as u64;
         let looked: Vec<(Looked, Option<ObjectId>)> = files
             .par_iter()
@@ -134,7 +161,8 @@ impl Scan<'_> {
         let mut ids: HashMap<ObjectId, Vec<usize>> = HashMap::new();
         for ((index, file), (looked, id)) in files.iter().zip(looked) {
             self.coverage.add("files", u64::from(looked.searched), 1);
-            self.coverage.add("bytes", if looked.searched { file.bytes } else { 0 }, file.bytes);
+            self.coverage
+                .add("bytes", if looked.searched { file.bytes } else { 0 }, file.bytes);
             self.gaps.extend(looked.gaps);
             for (rule, value, place) in looked.found {
                 self.secrets.entry((rule, value)).or_default().in_tree.push(place);
@@ -147,7 +175,15 @@ impl Scan<'_> {
     }
 
     fn file(&self, file: &TreeFile, hash: Option<gix::hash::Kind>) -> (Looked, Option<ObjectId>) {
-        let only = |gap| (Looked { gaps: vec![gap], ..Looked::default() }, None);
+        let only = |gap| {
+            (
+                Looked {
+                    gaps: vec![gap],
+                    ..Looked::default()
+                },
+                None,
+            )
+        };
         if file.bytes > self.options.file_bytes_max {
             return only(too_large(&file.path, file.bytes, self.options.file_bytes_max));
         }
@@ -166,11 +202,15 @@ impl Scan<'_> {
         repository: &Repository,
         in_tree: &HashMap<ObjectId, Vec<usize>>,
         pool: &rayon::ThreadPool,
-    ) -> Result<History, SourceError> {
-        let mut history = History::of(repository, self.options.commits_max)?;
+    ) -> Option<History> {
+        let Ok(mut history) = History::of(repository, self.options.commits_max) else {
+            self.gaps.push(unreadable_history());
+            return None;
+        };
         self.report("commits", history.commits.len() as u64, history.commits.len() as u64);
         self.gaps.append(&mut history.gaps);
-        self.coverage.add("commits", history.touching, history.touching + history.left_out);
+        self.coverage
+            .add("commits", history.touching, history.touching + history.left_out);
         // Pictures and the like are known by their names; what is in the tree was looked at there.
         let wanted: HashSet<ObjectId> = history
             .blobs
@@ -178,7 +218,11 @@ impl Scan<'_> {
             .filter(|(id, introduction)| !in_tree.contains_key(*id) && !media(&introduction.path))
             .map(|(id, _)| *id)
             .collect();
-        let skipped = history.blobs.iter().filter(|(id, one)| !in_tree.contains_key(*id) && media(&one.path)).count();
+        let skipped = history
+            .blobs
+            .iter()
+            .filter(|(id, one)| !in_tree.contains_key(*id) && media(&one.path))
+            .count();
         let collected = Mutex::new(Collected::default());
         let done = AtomicU64::new(0);
         let visit = |id: ObjectId, blob: Blob<'_>| {
@@ -205,7 +249,7 @@ impl Scan<'_> {
             - collected.archives;
         self.coverage.add("blobs", looked, history.blobs.len() as u64);
         self.join(collected);
-        Ok(history)
+        Some(history)
     }
 
     fn join(&mut self, collected: Collected) {
@@ -215,28 +259,48 @@ impl Scan<'_> {
             let largest = paths.entry(path).or_default();
             *largest = bytes.max(*largest);
         }
-        self.gaps.extend(paths.into_iter().map(|(path, bytes)| too_large(&format!("{path} (in history)"), bytes, limit)));
+        self.gaps.extend(
+            paths
+                .into_iter()
+                .map(|(path, bytes)| too_large(&format!("{path} (in history)"), bytes, limit)),
+        );
         if collected.missing > 0 {
-            let reason = format!("{} files of older commits are not in the object database", collected.missing);
+            let reason = format!(
+                "{} files of older commits are not in the object database",
+                collected.missing
+            );
             self.gaps.push(gap("source/missing-objects", ".", &reason, true));
         }
         if collected.archives > 0 {
             let what = format!("{} archives in history", collected.archives);
-            self.gaps.push(gap("source/archive", &what, "archives are not opened", false));
+            self.gaps
+                .push(gap("source/archive", &what, "archives are not opened", false));
         }
         for (commit, rule, value, place) in collected.found {
             let earliest = &mut self.secrets.entry((rule, value)).or_default().in_history;
-            if earliest.as_ref().is_none_or(|known| (commit, &place) < (known.0, &known.1)) {
+            if earliest
+                .as_ref()
+                .is_none_or(|known| (commit, &place) < (known.0, &known.1))
+            {
                 *earliest = Some((commit, place));
             }
         }
     }
 
-    fn finish(mut self, tree: &Tree, history: Option<&History>, in_tree: &HashMap<ObjectId, Vec<usize>>) -> Observation {
+    fn finish(
+        mut self,
+        tree: &Tree,
+        history: Option<&History>,
+        in_tree: &HashMap<ObjectId, Vec<usize>>,
+    ) -> Observation {
         let lists = Lists::of(tree);
         self.gaps.extend(lists.gaps.iter().cloned());
         let since = first_commits(tree, history, in_tree);
-        let mut secrets: Vec<(usize, Secret)> = self.secrets.into_iter().map(|((rule, _), secret)| (rule, secret)).collect();
+        let mut secrets: Vec<(usize, Secret)> = self
+            .secrets
+            .into_iter()
+            .map(|((rule, _), secret)| (rule, secret))
+            .collect();
         for (_, secret) in &mut secrets {
             secret.in_tree.sort();
         }
@@ -248,16 +312,31 @@ impl Scan<'_> {
         let mut ordinals: HashMap<(usize, String, String), usize> = HashMap::new();
         let mut findings = Vec::new();
         for (rule, secret) in secrets {
-            let place = secret.in_tree.first().or(secret.in_history.as_ref().map(|(_, place)| place)).expect("a secret stands somewhere");
-            let ordinal = ordinals.entry((rule, place.path.clone(), place.context.clone())).or_default();
+            let place = secret
+                .in_tree
+                .first()
+                .or(secret.in_history.as_ref().map(|(_, place)| place))
+                .expect("a secret stands somewhere");
+            let ordinal = ordinals
+                .entry((rule, place.path.clone(), place.context.clone()))
+                .or_default();
             let id = FindingId::new(rules()[rule].id, &place.path, &place.context, *ordinal);
             *ordinal += 1;
-            for place in secret.in_tree.iter().filter(|place| place.allow == Some(Allow::WithoutReason)) {
-                self.gaps.push(suppress::without_reason(&format!("{}:{}", place.path, place.line)));
+            for place in secret
+                .in_tree
+                .iter()
+                .filter(|place| place.allow == Some(Allow::WithoutReason))
+            {
+                self.gaps
+                    .push(suppress::without_reason(&format!("{}:{}", place.path, place.line)));
             }
             findings.push(finding(rule, &secret, id, &lists, history, &since));
         }
-        let mut observation = Observation { findings, gaps: self.gaps, coverage: self.coverage };
+        let mut observation = Observation {
+            findings,
+            gaps: self.gaps,
+            coverage: self.coverage,
+        };
         observation.sort();
         observation
     }
@@ -280,7 +359,12 @@ struct Collected {
 impl Collected {
     fn take(&mut self, looked: Looked, commit: usize) {
         self.archives += u64::from(!looked.searched);
-        self.found.extend(looked.found.into_iter().map(|(rule, value, place)| (commit, rule, value, place)));
+        self.found.extend(
+            looked
+                .found
+                .into_iter()
+                .map(|(rule, value, place)| (commit, rule, value, place)),
+        );
     }
 }
 
@@ -293,14 +377,20 @@ fn look(path: &str, bytes: &[u8]) -> Looked {
                 true => ("source/encrypted-archive", "its members are encrypted"),
                 false => ("source/archive", "archives are not opened"),
             };
-            return Looked { gaps: vec![gap(id, path, reason, false)], ..Looked::default() };
+            return Looked {
+                gaps: vec![gap(id, path, reason, false)],
+                ..Looked::default()
+            };
         }
         Content::Text(text) => {
             let is_binary = binary(&text);
             (text, is_binary)
         }
     };
-    let mut looked = Looked { searched: true, ..Looked::default() };
+    let mut looked = Looked {
+        searched: true,
+        ..Looked::default()
+    };
     let mut matches = Matcher::get().find(&Text { bytes: &text, path });
     // In machine code anything looks random.
     matches.retain(|one| !is_binary || one.validation > Validation::Entropy);
@@ -320,7 +410,9 @@ fn look(path: &str, bytes: &[u8]) -> Looked {
             validation: one.validation,
             allow: suppress::inline(&text, &one.value, rules()[one.rule].id),
         };
-        looked.found.push((one.rule, Digest::of(&text[one.value.clone()]), place));
+        looked
+            .found
+            .push((one.rule, Digest::of(&text[one.value.clone()]), place));
     }
     looked
 }
@@ -331,7 +423,10 @@ fn context(text: &[u8], matches: &[Match], index: usize) -> String {
     let around = line_around(text, &matches[index].value, CONTEXT_BYTES_MAX);
     let mut out = Vec::new();
     let mut at = around.start;
-    let first = matches[..index].iter().rposition(|one| one.value.end <= around.start).map_or(0, |before| before + 1);
+    let first = matches[..index]
+        .iter()
+        .rposition(|one| one.value.end <= around.start)
+        .map_or(0, |before| before + 1);
     for one in matches[first..].iter().take_while(|one| one.value.start < around.end) {
         out.extend_from_slice(&text[at..one.value.start.max(at)]);
         out.push(b'*');
@@ -342,12 +437,20 @@ fn context(text: &[u8], matches: &[Match], index: usize) -> String {
 }
 
 /// For each path of the tree whose very content is in history, the first commit that held it.
-fn first_commits(tree: &Tree, history: Option<&History>, in_tree: &HashMap<ObjectId, Vec<usize>>) -> HashMap<String, usize> {
+fn first_commits(
+    tree: &Tree,
+    history: Option<&History>,
+    in_tree: &HashMap<ObjectId, Vec<usize>>,
+) -> HashMap<String, usize> {
     let Some(history) = history else { return HashMap::new() };
     let mut commits = HashMap::new();
     for (id, files) in in_tree {
         if let Some(introduction) = history.blobs.get(id) {
-            commits.extend(files.iter().map(|index| (tree.files[*index].path.clone(), introduction.commit)));
+            commits.extend(
+                files
+                    .iter()
+                    .map(|index| (tree.files[*index].path.clone(), introduction.commit)),
+            );
         }
     }
     commits
@@ -362,21 +465,33 @@ fn finding(
     since: &HashMap<String, usize>,
 ) -> Finding {
     let rule = &rules()[rule];
-    let place = secret.in_tree.first().or(secret.in_history.as_ref().map(|(_, place)| place)).expect("a secret stands somewhere");
+    let place = secret
+        .in_tree
+        .first()
+        .or(secret.in_history.as_ref().map(|(_, place)| place))
+        .expect("a secret stands somewhere");
     let mut properties = BTreeMap::from([("validation".to_owned(), place.validation.name().to_owned())]);
-    let first = secret.in_tree.iter().filter_map(|place| since.get(&place.path)).copied();
+    let first = secret
+        .in_tree
+        .iter()
+        .filter_map(|place| since.get(&place.path))
+        .copied();
     let first = first.chain(secret.in_history.as_ref().map(|(commit, _)| *commit)).min();
     let commit = first.and_then(|first| history.map(|history| &history.commits[first]));
     let only_in_history = secret.in_tree.is_empty();
     if let Some(commit) = commit {
-        let date = Timestamp::from_second(commit.authored).map_or_else(|_| "unknown date".to_owned(), |date| date.to_string());
+        let date =
+            Timestamp::from_second(commit.authored).map_or_else(|_| "unknown date".to_owned(), |date| date.to_string());
         let name = if only_in_history { "history" } else { "since" };
         properties.insert(name.to_owned(), format!("{} {date}", commit.id));
     }
     if secret.in_tree.len() > 1 {
         const ALSO_MAX: usize = 10;
-        let also: Vec<String> =
-            secret.in_tree[1..].iter().take(ALSO_MAX).map(|place| format!("{}:{}", place.path, place.line)).collect();
+        let also: Vec<String> = secret.in_tree[1..]
+            .iter()
+            .take(ALSO_MAX)
+            .map(|place| format!("{}:{}", place.path, place.line))
+            .collect();
         properties.insert("places".to_owned(), secret.in_tree.len().to_string());
         properties.insert("also".to_owned(), also.join(", "));
     }
@@ -411,7 +526,11 @@ fn suppressed_by(secret: &Secret, place: &Place, id: &FindingId, lists: &Lists) 
     if let Some(reason) = lists.reason(&id.0) {
         return Some(format!("baseline: {reason}"));
     }
-    let places = if secret.in_tree.is_empty() { std::slice::from_ref(place) } else { &secret.in_tree };
+    let places = if secret.in_tree.is_empty() {
+        std::slice::from_ref(place)
+    } else {
+        &secret.in_tree
+    };
     let allowed = |place: &Place| match place.allow {
         Some(Allow::Inline) => Some("inline"),
         Some(Allow::Gitleaks) => Some("gitleaks"),
@@ -424,24 +543,63 @@ fn suppressed_by(secret: &Secret, place: &Place, id: &FindingId, lists: &Lists) 
 
 fn message(what: &str, validation: Validation, only_in_history: bool) -> String {
     // Letters that are spoken with a vowel first: `an npm token`, `an xAI key`.
-    let vowel = what.starts_with(['A', 'E', 'I', 'O', 'a', 'e', 'i', 'o']) || ["npm", "xAI", "NVIDIA"].iter().any(|name| what.starts_with(name));
-    let proof = if validation == Validation::Checksum { ", proven by its own form," } else { "" };
-    let place = if only_in_history { "stands in the history" } else { "stands here" };
+    let vowel = what.starts_with(['A', 'E', 'I', 'O', 'a', 'e', 'i', 'o'])
+        || ["npm", "xAI", "NVIDIA"].iter().any(|name| what.starts_with(name));
+    let proof = if validation == Validation::Checksum {
+        ", proven by its own form,"
+    } else {
+        ""
+    };
+    let place = if only_in_history {
+        "stands in the history"
+    } else {
+        "stands here"
+    };
     format!("{} {what}{proof} {place}", if vowel { "an" } else { "a" })
 }
 
 /// Paths where made-up secrets are usual. A hint for people: nothing is left out for it.
 fn fixture(path: &str) -> bool {
     const FOLDERS: &[&str] = &[
-        "test", "tests", "testdata", "fixtures", "fixture", "spec", "specs", "__tests__", "examples", "example", "mocks", "mock", "samples", "docs",
+        "test",
+        "tests",
+        "testdata",
+        "fixtures",
+        "fixture",
+        "spec",
+        "specs",
+        "__tests__",
+        "examples",
+        "example",
+        "mocks",
+        "mock",
+        "samples",
+        "docs",
     ];
     let lower = path.to_ascii_lowercase();
     let file = lower.rsplit('/').next().unwrap_or("");
-    lower.split('/').any(|part| FOLDERS.contains(&part)) || file.contains("_test.") || file.contains(".test.") || file.contains(".spec.")
+    lower.split('/').any(|part| FOLDERS.contains(&part))
+        || file.contains("_test.")
+        || file.contains(".test.")
+        || file.contains(".spec.")
+}
+
+fn unreadable_history() -> Gap {
+    gap(
+        "source/unreadable-history",
+        ".",
+        "the git repository can't be read",
+        true,
+    )
 }
 
 fn too_large(path: &str, bytes: u64, bytes_max: u64) -> Gap {
     // Nobody keeps a password in a picture: its size blocks nothing.
     let blocks = !media(path.trim_end_matches(" (in history)"));
-    gap("source/too-large", path, &format!("{bytes} bytes, at most {bytes_max} are looked at"), blocks)
+    gap(
+        "source/too-large",
+        path,
+        &format!("{bytes} bytes, at most {bytes_max} are looked at"),
+        blocks,
+    )
 }

@@ -40,7 +40,10 @@ impl Lists {
     pub fn of(tree: &Tree) -> Lists {
         let mut lists = Lists::default();
         for (number, line) in lines(tree, BASELINE_PATH) {
-            match line.split_once(char::is_whitespace).map(|(id, reason)| (id, reason.trim())) {
+            match line
+                .split_once(char::is_whitespace)
+                .map(|(id, reason)| (id, reason.trim()))
+            {
                 Some((id, reason)) if !reason.is_empty() => {
                     lists.baseline.insert(id.to_owned(), reason.to_owned());
                 }
@@ -67,7 +70,9 @@ impl Lists {
     }
 
     pub fn gitleaks(&self, path: &str, line: u32) -> bool {
-        self.gitleaks.iter().any(|(known, number)| known == path && *number == line)
+        self.gitleaks
+            .iter()
+            .any(|(known, number)| known == path && *number == line)
     }
 }
 
@@ -78,7 +83,11 @@ pub fn inline(bytes: &[u8], value: &Range<usize>, rule: &str) -> Option<Allow> {
         Some(end) => line_around(bytes, &(end..end), LINE_BYTES_MAX),
         None => 0..0,
     };
-    let before_and_after = [&bytes[above], &bytes[own.start..value.start], &bytes[value.end..own.end]];
+    let before_and_after = [
+        &bytes[above],
+        &bytes[own.start..value.start],
+        &bytes[value.end..own.end],
+    ];
     let marks = before_and_after.iter().filter_map(|text| marker(text, rule));
     marks.min()
 }
@@ -88,18 +97,34 @@ fn marker(text: &[u8], rule: &str) -> Option<Allow> {
         return Some(Allow::Gitleaks);
     }
     let rest = String::from_utf8_lossy(&text[find(text, INLINE)? + INLINE.len()..]).into_owned();
-    let (id, reason) = rest.trim_start().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
+    let (id, reason) = rest
+        .trim_start()
+        .split_once(char::is_whitespace)
+        .unwrap_or((rest.trim(), ""));
     if id != rule {
         return None;
     }
     // What closes a comment is no reason, nor is what stands after it.
-    let end = ["*/", "-->"].iter().filter_map(|close| reason.find(close)).min().unwrap_or(reason.len());
+    let end = ["*/", "-->"]
+        .iter()
+        .filter_map(|close| reason.find(close))
+        .min()
+        .unwrap_or(reason.len());
     let reason = reason[..end].trim();
-    Some(if reason.is_empty() { Allow::WithoutReason } else { Allow::Inline })
+    Some(if reason.is_empty() {
+        Allow::WithoutReason
+    } else {
+        Allow::Inline
+    })
 }
 
 pub fn without_reason(place: &str) -> Gap {
-    gap("source/suppression-without-reason", place, "a suppression needs a reason after it, and hides nothing until it has one", false)
+    gap(
+        "source/suppression-without-reason",
+        place,
+        "a suppression needs a reason after it, and hides nothing until it has one",
+        false,
+    )
 }
 
 fn find(text: &[u8], part: &[u8]) -> Option<usize> {
@@ -123,8 +148,14 @@ mod tests {
     #[test]
     fn markers_are_read() {
         for (text, expect) in [
-            ("k = VALUE # proofmark:allow secret/x a sample of the docs", Some(Allow::Inline)),
-            ("# proofmark:allow secret/x a sample of the docs\nk = VALUE", Some(Allow::Inline)),
+            (
+                "k = VALUE # proofmark:allow secret/x a sample of the docs",
+                Some(Allow::Inline),
+            ),
+            (
+                "# proofmark:allow secret/x a sample of the docs\nk = VALUE",
+                Some(Allow::Inline),
+            ),
             ("/* proofmark:allow secret/x */ k = VALUE", Some(Allow::WithoutReason)),
             ("k = VALUE # proofmark:allow secret/x", Some(Allow::WithoutReason)),
             ("k = VALUE # proofmark:allow secret/other reason", None),
@@ -133,7 +164,11 @@ mod tests {
             ("k = VALUE\n# proofmark:allow secret/x reason", None),
         ] {
             let start = text.find("VALUE").unwrap();
-            assert_eq!(inline(text.as_bytes(), &(start..start + 5), "secret/x"), expect, "{text}");
+            assert_eq!(
+                inline(text.as_bytes(), &(start..start + 5), "secret/x"),
+                expect,
+                "{text}"
+            );
         }
     }
 }

@@ -51,7 +51,10 @@ pub struct WalkOptions {
 
 impl Default for WalkOptions {
     fn default() -> Self {
-        WalkOptions { gitignore: true, files_max: 2_000_000 }
+        WalkOptions {
+            gitignore: true,
+            files_max: 2_000_000,
+        }
     }
 }
 
@@ -67,17 +70,25 @@ pub fn walk(root: &Path, options: &WalkOptions) -> Result<Tree, SourceError> {
     };
     let root = root.canonicalize().map_err(io)?;
     fs::read_dir(&root).map_err(io)?;
-    let mut tree = Tree { root: root.clone(), ..Tree::default() };
+    let mut tree = Tree {
+        root: root.clone(),
+        ..Tree::default()
+    };
     list(&mut tree, options);
     if options.gitignore {
-        add_committed(&mut tree)?;
+        add_committed(&mut tree);
     }
     tree.files.sort_by(|a, b| a.path.cmp(&b.path));
     tree.files.dedup_by(|a, b| a.path == b.path);
     if tree.files.len() > options.files_max {
         let more = tree.files.len() - options.files_max;
         tree.files.truncate(options.files_max);
-        tree.gaps.push(gap("source/too-many-files", ".", &format!("{more} files more than {}", options.files_max), true));
+        tree.gaps.push(gap(
+            "source/too-many-files",
+            ".",
+            &format!("{more} files more than {}", options.files_max),
+            true,
+        ));
     }
     tree.gaps.sort();
     tree.gaps.dedup();
@@ -132,9 +143,16 @@ pub fn read(tree: &Tree, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
 pub(crate) fn read_file(file: &TreeFile, bytes_max: u64) -> Result<Vec<u8>, SourceError> {
     let handle = fs::File::open(&file.os_path).map_err(|error| unreadable(file, &error))?;
     let mut bytes = Vec::with_capacity(usize::try_from(file.bytes.min(bytes_max)).unwrap_or(0));
-    handle.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| unreadable(file, &error))?;
+    handle
+        .take(bytes_max + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(file, &error))?;
     if bytes.len() as u64 > bytes_max {
-        return Err(SourceError::TooLarge { path: file.path.clone(), bytes: file.bytes, bytes_max });
+        return Err(SourceError::TooLarge {
+            path: file.path.clone(),
+            bytes: file.bytes,
+            bytes_max,
+        });
     }
     Ok(bytes)
 }
@@ -146,12 +164,17 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             if c.is_control() || c == '\\' {
                 let mut utf8 = [0; 4];
-                c.encode_utf8(&mut utf8).bytes().for_each(|byte| out.push_str(&format!("\\x{byte:02X}")));
+                c.encode_utf8(&mut utf8)
+                    .bytes()
+                    .for_each(|byte| out.push_str(&format!("\\x{byte:02X}")));
             } else {
                 out.push(c);
             }
         }
-        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02X}")));
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|byte| out.push_str(&format!("\\x{byte:02X}")));
     }
     out
 }
@@ -183,7 +206,12 @@ pub(crate) fn os_bytes(path: &Path) -> Vec<u8> {
 }
 
 pub(crate) fn gap(id: &str, what: &str, reason: &str, blocks: bool) -> Gap {
-    Gap { id: id.to_owned(), what: what.to_owned(), reason: reason.to_owned(), blocks }
+    Gap {
+        id: id.to_owned(),
+        what: what.to_owned(),
+        reason: reason.to_owned(),
+        blocks,
+    }
 }
 
 fn list(tree: &mut Tree, options: &WalkOptions) {
@@ -226,17 +254,31 @@ fn describe(root: &Path, error: &ignore::Error) -> (String, String) {
 }
 
 fn add(tree: &mut Tree, os_path: &Path) {
-    let Ok(relative) = os_path.strip_prefix(&tree.root) else { return };
-    let path = relative.components().map(|part| escape(part.as_os_str().as_encoded_bytes())).collect::<Vec<_>>().join("/");
+    let Ok(relative) = os_path.strip_prefix(&tree.root) else {
+        return;
+    };
+    let path = relative
+        .components()
+        .map(|part| escape(part.as_os_str().as_encoded_bytes()))
+        .collect::<Vec<_>>()
+        .join("/");
     let metadata = match fs::symlink_metadata(os_path) {
         Ok(metadata) => metadata,
-        Err(error) => return tree.gaps.push(gap("source/unreadable", &path, &error.kind().to_string(), true)),
+        Err(error) => {
+            return tree
+                .gaps
+                .push(gap("source/unreadable", &path, &error.kind().to_string(), true));
+        }
     };
     let file_type = metadata.file_type();
     let symlink = if file_type.is_symlink() {
         match fs::read_link(os_path) {
             Ok(target) => Some(target),
-            Err(error) => return tree.gaps.push(gap("source/unreadable", &path, &error.kind().to_string(), true)),
+            Err(error) => {
+                return tree
+                    .gaps
+                    .push(gap("source/unreadable", &path, &error.kind().to_string(), true));
+            }
         }
     } else if file_type.is_file() {
         None
@@ -246,25 +288,40 @@ fn add(tree: &mut Tree, os_path: &Path) {
         let reason = "a socket, pipe or device has no content to look at";
         return tree.gaps.push(gap("source/special-file", &path, reason, false));
     };
-    let bytes = symlink.as_ref().map_or(metadata.len(), |target| os_bytes(target).len() as u64);
+    let bytes = symlink
+        .as_ref()
+        .map_or(metadata.len(), |target| os_bytes(target).len() as u64);
     let executable = symlink.is_none() && is_executable(&metadata);
-    tree.files.push(TreeFile { path, os_path: os_path.to_owned(), bytes, executable, symlink });
+    tree.files.push(TreeFile {
+        path,
+        os_path: os_path.to_owned(),
+        bytes,
+        executable,
+        symlink,
+    });
 }
 
 /// Adds the files of the HEAD commit that an ignore file would hide but that are there.
-fn add_committed(tree: &mut Tree) -> Result<(), SourceError> {
+fn add_committed(tree: &mut Tree) {
     let known: std::collections::HashSet<String> = tree.files.iter().map(|file| file.path.clone()).collect();
     let committed = match repository::paths_at(&tree.root, Revision::Head) {
         Ok(paths) => paths,
-        Err(error) => {
-            // A broken repository takes away the guard against hiding, not the walk.
-            let reason = format!("the HEAD commit can't be listed ({error})");
-            tree.gaps.push(gap("source/missing-objects", ".", &reason.replace(&*tree.root.to_string_lossy(), "."), true));
-            return Ok(());
+        Err(_) => {
+            // A broken repository takes away the guard against hiding, not the walk. What exactly is wrong names
+            // folders of this machine, which have no place in a result.
+            tree.gaps.push(gap(
+                "source/unreadable-history",
+                ".",
+                "the git repository can't be read",
+                true,
+            ));
+            return;
         }
     };
     for path in committed.into_iter().filter(|path| !known.contains(path)) {
-        let Some(relative) = os_path(&unescape(&path)) else { continue };
+        let Some(relative) = os_path(&unescape(&path)) else {
+            continue;
+        };
         // A parent that became a symlink leads out of the tree.
         let through_symlink = relative.ancestors().skip(1).any(|parent| {
             !parent.as_os_str().is_empty() && fs::symlink_metadata(tree.root.join(parent)).is_ok_and(|m| m.is_symlink())
@@ -274,7 +331,6 @@ fn add_committed(tree: &mut Tree) -> Result<(), SourceError> {
             add(tree, &full);
         }
     }
-    Ok(())
 }
 
 fn content_digest(file: &TreeFile) -> Result<Digest, SourceError> {
@@ -293,7 +349,11 @@ fn content_digest(file: &TreeFile) -> Result<Digest, SourceError> {
 }
 
 fn unreadable(file: &TreeFile, error: &std::io::Error) -> SourceError {
-    SourceError::Io { operation: "read", path: file.path.clone(), reason: error.to_string() }
+    SourceError::Io {
+        operation: "read",
+        path: file.path.clone(),
+        reason: error.to_string(),
+    }
 }
 
 #[cfg(unix)]

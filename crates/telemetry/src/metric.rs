@@ -31,7 +31,11 @@ fn sample(line: &str) -> Option<(&str, f64)> {
         line.split_at(end)
     };
     let rest = rest.trim_start();
-    let value = if rest.starts_with('{') { &rest[labels_end(rest)?..] } else { rest };
+    let value = if rest.starts_with('{') {
+        &rest[labels_end(rest)?..]
+    } else {
+        rest
+    };
     Some((name, value.split_ascii_whitespace().next()?.parse().ok()?))
 }
 

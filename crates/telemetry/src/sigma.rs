@@ -42,7 +42,11 @@ impl SigmaRules {
                 Err(found) => diagnostics.extend(found),
             }
         }
-        if diagnostics.is_empty() { Ok(SigmaRules { files: loaded }) } else { Err(diagnostics) }
+        if diagnostics.is_empty() {
+            Ok(SigmaRules { files: loaded })
+        } else {
+            Err(diagnostics)
+        }
     }
 
     /// The rules that match one line, in order of file.
@@ -72,10 +76,13 @@ fn compile(path: &str, bytes: &[u8]) -> Result<Engine, Vec<Diagnostic>> {
         return Err(one("sigma/too-large", message, "split it into several files"));
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(one("sigma/not-utf8", "this rule file is not UTF-8".to_owned(), "save it as UTF-8"));
+        return Err(one(
+            "sigma/not-utf8",
+            "this rule file is not UTF-8".to_owned(),
+            "save it as UTF-8",
+        ));
     };
-    let parsed = parse_sigma_yaml(text)
-        .map_err(|error| one("sigma/not-a-rule", lower(&error.to_string()), HELP))?;
+    let parsed = parse_sigma_yaml(text).map_err(|error| one("sigma/not-a-rule", lower(&error.to_string()), HELP))?;
     refuse(path, &parsed)?;
     let mut engine = Engine::new();
     engine
@@ -92,11 +99,24 @@ fn refuse(path: &str, parsed: &SigmaCollection) -> Result<(), Vec<Diagnostic>> {
         .map(|error| diagnostic(path, "sigma/not-a-rule", lower(error), HELP))
         .collect();
     for correlation in &parsed.correlations {
-        let message = format!("`{}` correlates several lines, which isn't supported here", correlation.title);
-        found.push(diagnostic(path, "sigma/correlation", message, "name the rules that it correlates instead"));
+        let message = format!(
+            "`{}` correlates several lines, which isn't supported here",
+            correlation.title
+        );
+        found.push(diagnostic(
+            path,
+            "sigma/correlation",
+            message,
+            "name the rules that it correlates instead",
+        ));
     }
     if found.is_empty() && parsed.rules.is_empty() {
-        found.push(diagnostic(path, "sigma/no-rule", "no rule in this file".to_owned(), HELP));
+        found.push(diagnostic(
+            path,
+            "sigma/no-rule",
+            "no rule in this file".to_owned(),
+            HELP,
+        ));
     }
     if found.is_empty() { Ok(()) } else { Err(found) }
 }
@@ -108,7 +128,12 @@ fn diagnostic(path: &str, code: &str, message: String, help: &str) -> Diagnostic
     Diagnostic {
         code: code.to_owned(),
         message,
-        span: Some(Span { path: path.to_owned(), line: 0, column: 0, commit: None }),
+        span: Some(Span {
+            path: path.to_owned(),
+            line: 0,
+            column: 0,
+            commit: None,
+        }),
         help: Some(help.to_owned()),
     }
 }
@@ -117,9 +142,7 @@ fn diagnostic(path: &str, code: &str, message: String, help: &str) -> Diagnostic
 fn lower(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), chars.clone().next()) {
-        (Some(first), Some(second)) if !second.is_uppercase() => {
-            first.to_lowercase().chain(chars).collect()
-        }
+        (Some(first), Some(second)) if !second.is_uppercase() => first.to_lowercase().chain(chars).collect(),
         _ => text.to_owned(),
     }
 }
@@ -135,8 +158,10 @@ mod tests {
                           condition: selection\nlevel: high\n";
 
     fn load(files: &[(&str, &str)]) -> Result<SigmaRules, Vec<Diagnostic>> {
-        let files: Vec<(String, Vec<u8>)> =
-            files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
+        let files: Vec<(String, Vec<u8>)> = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
+            .collect();
         SigmaRules::load(&files)
     }
 
@@ -152,7 +177,12 @@ mod tests {
                 title: "Ledger denied a credential".to_owned(),
             }]
         );
-        for other in [json!({"event": "served"}), json!({"event": "denied", "reason": "late"}), json!({}), json!([1])] {
+        for other in [
+            json!({"event": "served"}),
+            json!({"event": "denied", "reason": "late"}),
+            json!({}),
+            json!([1]),
+        ] {
             assert_eq!(rules.matches(&other), [], "{other}");
         }
     }
@@ -171,7 +201,10 @@ mod tests {
         refused("title: [", "sigma/not-a-rule");
         refused("- a\n- b\n", "sigma/not-a-rule");
         refused("title: x\n", "sigma/not-a-rule");
-        refused(&DENIED.replace("condition: selection", "condition: other"), "sigma/not-a-rule");
+        refused(
+            &DENIED.replace("condition: selection", "condition: other"),
+            "sigma/not-a-rule",
+        );
         refused(&DENIED.replace("|contains", "|resembles"), "sigma/not-a-rule");
         refused(&"#".repeat(RULE_BYTES_MAX + 1), "sigma/too-large");
         refused(

@@ -30,7 +30,9 @@ pub struct LogTail {
 impl LogTail {
     /// Follows `sources`, pairs of a service's name and its log file, from the files' beginning.
     pub fn new(sources: Vec<(String, PathBuf)>) -> Self {
-        LogTail { followers: sources.into_iter().map(Follower::new).collect() }
+        LogTail {
+            followers: sources.into_iter().map(Follower::new).collect(),
+        }
     }
 
     /// The same, from the files' current ends. A file that doesn't exist yet is read from its beginning.
@@ -80,11 +82,21 @@ struct Open {
 
 impl Follower {
     fn new((source, path): (String, PathBuf)) -> Self {
-        Follower { source, path, open: None, partial: Vec::new(), skipping: false, too_long: 0, unreadable: None }
+        Follower {
+            source,
+            path,
+            open: None,
+            partial: Vec::new(),
+            skipping: false,
+            too_long: 0,
+            unreadable: None,
+        }
     }
 
     fn skip_to_end(&mut self) {
-        let Ok(Some(mut open)) = Open::at(&self.path) else { return };
+        let Ok(Some(mut open)) = Open::at(&self.path) else {
+            return;
+        };
         open.offset = open.file.metadata().map_or(0, |metadata| metadata.len());
         self.open = Some(open);
     }
@@ -159,7 +171,11 @@ impl Follower {
         let line = std::mem::take(&mut self.partial);
         let line = line.trim_ascii();
         if !line.is_empty() {
-            events.push(Event { source: self.source.clone(), boottime: now, fields: fields(line) });
+            events.push(Event {
+                source: self.source.clone(),
+                boottime: now,
+                fields: fields(line),
+            });
         }
     }
 
@@ -169,7 +185,10 @@ impl Follower {
             gaps.push(Gap {
                 id: "telemetry/line-too-long".to_owned(),
                 what: self.source.clone(),
-                reason: format!("{} lines of its log are longer than {LINE_BYTES_MAX} bytes", self.too_long),
+                reason: format!(
+                    "{} lines of its log are longer than {LINE_BYTES_MAX} bytes",
+                    self.too_long
+                ),
                 blocks: true,
             });
         }
@@ -191,7 +210,11 @@ impl Open {
         match File::open(path) {
             Ok(file) => {
                 let identity = identity(&file.metadata()?);
-                Ok(Some(Open { file, identity, offset: 0 }))
+                Ok(Some(Open {
+                    file,
+                    identity,
+                    offset: 0,
+                }))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

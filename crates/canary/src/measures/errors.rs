@@ -27,5 +27,8 @@
 
 use crate::Entry;
 
-pub(super) const ENTRY: Entry =
-    Entry { name: "errors", counts: |request| request.error, margin: |limits| limits.error_margin };
+pub(super) const ENTRY: Entry = Entry {
+    name: "errors",
+    counts: |request| request.error,
+    margin: |limits| limits.error_margin,
+};

@@ -3,6 +3,7 @@ mod errors;
 mod slow;
 
 pub static ALL: &[super::Entry] = &[errors::ENTRY, slow::ENTRY];
+
 pub static PAGES: &[(&str, &str)] = &[
     ("canary/errors", include_str!("errors.rs")),
     ("canary/slow", include_str!("slow.rs")),

@@ -23,5 +23,8 @@
 
 use crate::Entry;
 
-pub(super) const ENTRY: Entry =
-    Entry { name: "slow", counts: |request| request.slow, margin: |limits| limits.slow_margin };
+pub(super) const ENTRY: Entry = Entry {
+    name: "slow",
+    counts: |request| request.slow,
+    margin: |limits| limits.slow_margin,
+};

@@ -72,7 +72,11 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let role = section.text("role");
     let policy = section.text("policy");
     let probe = section.section("probe").and_then(|probe| Probe::read(&probe));
-    Some(Box::new(CredentialRevoked { role: role?, policy: policy?, probe: probe? }))
+    Some(Box::new(CredentialRevoked {
+        role: role?,
+        policy: policy?,
+        probe: probe?,
+    }))
 }
 
 impl Fault for CredentialRevoked {
@@ -95,7 +99,10 @@ impl Fault for CredentialRevoked {
     }
 
     fn action(&self) -> String {
-        format!("revoke the live leases that `{}` holds for `{}`", self.role, self.policy)
+        format!(
+            "revoke the live leases that `{}` holds for `{}`",
+            self.role, self.policy
+        )
     }
 
     fn undo_action(&self) -> String {
@@ -115,7 +122,10 @@ impl Fault for CredentialRevoked {
         Box::pin(async move {
             let live = environment.active(&self.role, &self.policy).await;
             let Some(lease) = live.first() else {
-                return Err(format!("`{}` holds no live lease for `{}` to revoke", self.role, self.policy));
+                return Err(format!(
+                    "`{}` holds no live lease for `{}` to revoke",
+                    self.role, self.policy
+                ));
             };
             let request = self.probe.with(lease);
             let answer = environment.request(&request).await?;

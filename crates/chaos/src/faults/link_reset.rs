@@ -62,7 +62,9 @@ struct LinkReset {
 }
 
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
-    Some(Box::new(LinkReset { link: Link::read(section)? }))
+    Some(Box::new(LinkReset {
+        link: Link::read(section)?,
+    }))
 }
 
 impl Fault for LinkReset {
@@ -75,7 +77,10 @@ impl Fault for LinkReset {
     }
 
     fn action(&self) -> String {
-        format!("reset every connection of link `{}` for {} ms", self.link.name, self.link.hold_ms)
+        format!(
+            "reset every connection of link `{}` for {} ms",
+            self.link.name, self.link.hold_ms
+        )
     }
 
     fn undo_action(&self) -> String {
@@ -102,11 +107,7 @@ impl Fault for LinkReset {
         self.link.inject(environment, Toxic::Reset)
     }
 
-    fn in_force<'a>(
-        &'a self,
-        environment: &'a dyn Environment,
-        _: &'a Injected,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    fn in_force<'a>(&'a self, environment: &'a dyn Environment, _: &'a Injected) -> BoxFuture<'a, Result<(), String>> {
         self.link.in_force(environment, Toxic::Reset)
     }
 
@@ -117,11 +118,7 @@ impl Fault for LinkReset {
             .any(|sample| !sample.served || sample.end.is_none_or(|end| end >= met.until))
     }
 
-    fn undo<'a>(
-        &'a self,
-        environment: &'a dyn Environment,
-        _: &'a Injected,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    fn undo<'a>(&'a self, environment: &'a dyn Environment, _: &'a Injected) -> BoxFuture<'a, Result<(), String>> {
         self.link.clear(environment)
     }
 }

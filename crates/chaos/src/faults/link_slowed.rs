@@ -71,12 +71,19 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let link = Link::read(section);
     let latency_ms = section.number("latency_ms", 1..=LATENCY_MS_MAX);
     let jitter_ms = section.optional_number("jitter_ms", 0..=LATENCY_MS_MAX).unwrap_or(0);
-    Some(Box::new(LinkSlowed { link: link?, latency_ms: latency_ms?, jitter_ms }))
+    Some(Box::new(LinkSlowed {
+        link: link?,
+        latency_ms: latency_ms?,
+        jitter_ms,
+    }))
 }
 
 impl LinkSlowed {
     fn toxic(&self) -> Toxic {
-        Toxic::Latency { delay_ms: self.latency_ms, jitter_ms: self.jitter_ms }
+        Toxic::Latency {
+            delay_ms: self.latency_ms,
+            jitter_ms: self.jitter_ms,
+        }
     }
 }
 
@@ -95,7 +102,10 @@ impl Fault for LinkSlowed {
     }
 
     fn action(&self) -> String {
-        format!("delay answers on link `{}` by {} ms for {} ms", self.link.name, self.latency_ms, self.link.hold_ms)
+        format!(
+            "delay answers on link `{}` by {} ms for {} ms",
+            self.link.name, self.latency_ms, self.link.hold_ms
+        )
     }
 
     fn undo_action(&self) -> String {
@@ -122,11 +132,7 @@ impl Fault for LinkSlowed {
         self.link.inject(environment, self.toxic())
     }
 
-    fn in_force<'a>(
-        &'a self,
-        environment: &'a dyn Environment,
-        _: &'a Injected,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    fn in_force<'a>(&'a self, environment: &'a dyn Environment, _: &'a Injected) -> BoxFuture<'a, Result<(), String>> {
         self.link.in_force(environment, self.toxic())
     }
 
@@ -138,11 +144,7 @@ impl Fault for LinkSlowed {
             .any(|sample| !sample.served || sample.end.is_none_or(|end| end - sample.start >= delay))
     }
 
-    fn undo<'a>(
-        &'a self,
-        environment: &'a dyn Environment,
-        _: &'a Injected,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    fn undo<'a>(&'a self, environment: &'a dyn Environment, _: &'a Injected) -> BoxFuture<'a, Result<(), String>> {
         self.link.clear(environment)
     }
 }

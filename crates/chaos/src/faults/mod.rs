@@ -3,11 +3,7 @@ mod credential_revoked;
 mod link_reset;
 mod link_slowed;
 
-pub static ALL: &[super::Entry] = &[
-    credential_revoked::ENTRY,
-    link_reset::ENTRY,
-    link_slowed::ENTRY,
-];
+pub static ALL: &[super::Entry] = &[credential_revoked::ENTRY, link_reset::ENTRY, link_slowed::ENTRY];
 
 pub static PAGES: &[(&str, &str)] = &[
     ("chaos/credential-revoked", include_str!("credential_revoked.rs")),

@@ -26,7 +26,9 @@ const RECORD_BYTES_MAX: usize = 64 * 1024;
 #[serde(tag = "record", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Record {
     /// Entries before `next` are closed: written by compaction.
-    Begin { next: u64 },
+    Begin {
+        next: u64,
+    },
     /// A fault is going to be injected, and this is how it ends.
     Plan {
         entry: u64,
@@ -37,10 +39,17 @@ pub(super) enum Record {
         parameters: BTreeMap<String, Value>,
     },
     /// An entry has come to this state.
-    State { entry: u64, to: Step },
+    State {
+        entry: u64,
+        to: Step,
+    },
     /// A folder that must not outlive the supervisor.
-    Scratch { path: String },
-    ScratchRemoved { path: String },
+    Scratch {
+        path: String,
+    },
+    ScratchRemoved {
+        path: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +76,9 @@ pub(super) enum Unreadable {
     NotAJournal,
     OtherVersion,
     /// A bad line with good ones behind it: no crash does that.
-    Damaged { line: usize },
+    Damaged {
+        line: usize,
+    },
 }
 
 /// The records of a file, and how many of its bytes they take with the header: what lies behind was torn.
@@ -87,13 +98,23 @@ pub(super) fn line(record: &Record) -> Vec<u8> {
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Unreadable> {
     let header = HEADER.as_bytes();
     if header.starts_with(bytes) && bytes.len() < header.len() {
-        return Ok(Parsed { records: Vec::new(), good_bytes: 0 });
+        return Ok(Parsed {
+            records: Vec::new(),
+            good_bytes: 0,
+        });
     }
     if !bytes.starts_with(header) {
         let versioned = bytes.starts_with(ANY_HEADER.as_bytes());
-        return Err(if versioned { Unreadable::OtherVersion } else { Unreadable::NotAJournal });
+        return Err(if versioned {
+            Unreadable::OtherVersion
+        } else {
+            Unreadable::NotAJournal
+        });
     }
-    let mut parsed = Parsed { records: Vec::new(), good_bytes: header.len() as u64 };
+    let mut parsed = Parsed {
+        records: Vec::new(),
+        good_bytes: header.len() as u64,
+    };
     let mut bad_line = None;
     for (index, line) in bytes[header.len()..].split_inclusive(|byte| *byte == b'\n').enumerate() {
         match (record(line), bad_line) {
@@ -146,7 +167,12 @@ mod tests {
 
     #[test]
     fn a_file_cut_anywhere_keeps_what_was_whole() {
-        let ends: Vec<usize> = V1.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1).collect();
+        let ends: Vec<usize> = V1
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'\n')
+            .map(|(at, _)| at + 1)
+            .collect();
         for length in 0..=V1.len() {
             let parsed = parse(&V1.as_bytes()[..length]).unwrap();
             let good = ends.iter().copied().filter(|end| *end <= length).max().unwrap_or(0);

@@ -12,11 +12,11 @@
 mod format;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-use std::{fmt, fs, io, thread};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fmt, fs, io, thread};
 
 use evidence::{Storage, StorageError};
 use serde_json::Value;
@@ -180,10 +180,15 @@ impl Recovered {
     /// What was done, and what wasn't, in words for people; nothing when there was nothing to do.
     pub fn notes(&self) -> Vec<String> {
         let undone = self.undone.iter().map(|entry| match entry.undo_class {
-            UndoClass::ProcessBounded => format!("`{}` of {} has ended with its process", entry.fault, entry.experiment),
+            UndoClass::ProcessBounded => {
+                format!("`{}` of {} has ended with its process", entry.fault, entry.experiment)
+            }
             UndoClass::Irreversible => format!("`{}` of {} is closed, {}", entry.fault, entry.experiment, entry.undo),
         });
-        let removed = self.scratch_removed.iter().map(|path| format!("removed `{}`", path.display()));
+        let removed = self
+            .scratch_removed
+            .iter()
+            .map(|path| format!("removed `{}`", path.display()));
         undone.chain(removed).chain(self.failed.iter().cloned()).collect()
     }
 }
@@ -222,12 +227,19 @@ impl UndoJournal {
             Unreadable::OtherVersion => JournalError::OtherVersion,
             Unreadable::Damaged { line } => JournalError::Damaged { line },
         })?;
-        let mut contents = Contents { next: 1, ..Contents::default() };
+        let mut contents = Contents {
+            next: 1,
+            ..Contents::default()
+        };
         for record in parsed.records {
             contents.apply(record);
         }
         let journal = UndoJournal {
-            shared: Arc::new(Shared { storage, contents: Mutex::new(contents), running: AtomicBool::new(false) }),
+            shared: Arc::new(Shared {
+                storage,
+                contents: Mutex::new(contents),
+                running: AtomicBool::new(false),
+            }),
         };
         // What is read need not be durable: a sync may have failed over it. Written anew it is, and torn bytes and
         // closed entries are gone with the same stroke.
@@ -267,9 +279,19 @@ impl UndoJournal {
         let mut contents = self.contents();
         let entry = contents.entries.get(&id.0).ok_or(JournalError::NoEntry(id))?;
         if !entry.state.next(entry.undo_class).contains(&to) {
-            return Err(JournalError::Illegal { id, from: entry.state, to });
+            return Err(JournalError::Illegal {
+                id,
+                from: entry.state,
+                to,
+            });
         }
-        self.write(&mut contents, Record::State { entry: id.0, to: to.into() })
+        self.write(
+            &mut contents,
+            Record::State {
+                entry: id.0,
+                to: to.into(),
+            },
+        )
     }
 
     /// What is not closed, oldest first.
@@ -319,7 +341,9 @@ impl UndoJournal {
                     self.advance(entry.id, State::last(entry.undo_class))?;
                     recovered.undone.push(entry);
                 }
-                Err(reason) => recovered.failed.push(format!("`{}` is not undone: {reason}", entry.fault)),
+                Err(reason) => recovered
+                    .failed
+                    .push(format!("`{}` is not undone: {reason}", entry.fault)),
             }
         }
         for path in self.scratch() {
@@ -328,7 +352,9 @@ impl UndoJournal {
                     self.scratch_removed(&path)?;
                     recovered.scratch_removed.push(path);
                 }
-                Err(reason) => recovered.failed.push(format!("`{}` is not removed: {reason}", path.display())),
+                Err(reason) => recovered
+                    .failed
+                    .push(format!("`{}` is not removed: {reason}", path.display())),
             }
         }
         Ok(recovered)
@@ -377,7 +403,9 @@ impl UndoJournal {
             return Err(JournalError::Failed);
         }
         let storage = &self.shared.storage;
-        let written = storage.append(PATH, &format::line(&record)).and_then(|()| storage.sync(PATH));
+        let written = storage
+            .append(PATH, &format::line(&record))
+            .and_then(|()| storage.sync(PATH));
         contents.failed = written.is_err();
         written?;
         contents.apply(record);
@@ -394,18 +422,37 @@ impl Contents {
     fn apply(&mut self, record: Record) {
         match record {
             Record::Begin { next } => self.next = self.next.max(next),
-            Record::Plan { entry, experiment, fault, undo_class, undo, parameters } => {
+            Record::Plan {
+                entry,
+                experiment,
+                fault,
+                undo_class,
+                undo,
+                parameters,
+            } => {
                 if entry < self.next {
                     return;
                 }
                 self.next = entry + 1;
                 let undo_class = undo_class.into();
                 let (id, state) = (EntryId(entry), State::Planned);
-                self.entries
-                    .insert(entry, JournalEntry { id, experiment, fault, undo_class, undo, parameters, state });
+                self.entries.insert(
+                    entry,
+                    JournalEntry {
+                        id,
+                        experiment,
+                        fault,
+                        undo_class,
+                        undo,
+                        parameters,
+                        state,
+                    },
+                );
             }
             Record::State { entry, to } => {
-                let Some(open) = self.entries.get_mut(&entry) else { return };
+                let Some(open) = self.entries.get_mut(&entry) else {
+                    return;
+                };
                 let to = State::from(to);
                 if open.state.next(open.undo_class).contains(&to) {
                     open.state = to;
@@ -439,7 +486,10 @@ impl Contents {
                 undo: entry.undo.clone(),
                 parameters: entry.parameters.clone(),
             });
-            records.extend(path_to(entry.state).iter().map(|to| Record::State { entry: entry.id.0, to: (*to).into() }));
+            records.extend(path_to(entry.state).iter().map(|to| Record::State {
+                entry: entry.id.0,
+                to: (*to).into(),
+            }));
         }
         if self.next > 1 {
             records.push(Record::Begin { next: self.next });
@@ -478,7 +528,12 @@ fn remove_folder(path: &Path) -> Result<(), String> {
 
 /// The path as text, when it is one that may be removed with all it holds.
 fn check_scratch(path: &Path) -> Result<&str, JournalError> {
-    let refuse = |reason| Err(JournalError::Scratch { path: path.display().to_string(), reason });
+    let refuse = |reason| {
+        Err(JournalError::Scratch {
+            path: path.display().to_string(),
+            reason,
+        })
+    };
     let Some(text) = path.to_str().filter(|text| text.len() <= SCRATCH_BYTES_MAX) else {
         return refuse("it is not UTF-8, or too long");
     };
@@ -486,12 +541,16 @@ fn check_scratch(path: &Path) -> Result<&str, JournalError> {
         return refuse("it is not an absolute path without `..`");
     }
     let named = |path: &Path| {
-        let names = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+        let names = path
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned());
         names.collect::<Vec<_>>()
     };
     let temporary = |name: &String| name.starts_with("proofmark-") || name.starts_with(".proofmark-");
     // `.proofmark` is a store: what lies in it may be scratch, it itself is not.
-    let in_store = path.parent().is_some_and(|parent| named(parent).iter().any(|name| name == ".proofmark"));
+    let in_store = path
+        .parent()
+        .is_some_and(|parent| named(parent).iter().any(|name| name == ".proofmark"));
     if !in_store && !named(path).iter().any(temporary) {
         return refuse("it is neither below `.proofmark` nor in a folder called `proofmark-…`");
     }
@@ -588,7 +647,10 @@ mod tests {
             }
         }
         let journal = open(&Arc::new(SimStorage::new(1)));
-        assert_eq!(journal.advance(EntryId(1), State::Undoing), Err(JournalError::NoEntry(EntryId(1))));
+        assert_eq!(
+            journal.advance(EntryId(1), State::Undoing),
+            Err(JournalError::NoEntry(EntryId(1)))
+        );
     }
 
     /// The warden closed what a supervisor that it took for dead goes on with: what was closed stays closed.
@@ -633,13 +695,20 @@ mod tests {
     fn recovery_undoes_the_latest_first_and_is_done_once() {
         let storage = Arc::new(SimStorage::new(1));
         let journal = open(&storage);
-        for class in [UndoClass::ProcessBounded, UndoClass::Irreversible, UndoClass::ProcessBounded] {
+        for class in [
+            UndoClass::ProcessBounded,
+            UndoClass::Irreversible,
+            UndoClass::ProcessBounded,
+        ] {
             plan(&journal, class).unwrap();
         }
         journal.advance(EntryId(2), State::Injecting).unwrap();
-        journal.register_scratch(Path::new("/var/tmp/proofmark-a")).unwrap();
+        journal.register_scratch(Path::new("/scratch/proofmark-a")).unwrap();
         let journal = open(&storage);
-        let mut refusing = Obedient { refuses: true, ..Obedient::default() };
+        let mut refusing = Obedient {
+            refuses: true,
+            ..Obedient::default()
+        };
         let recovered = journal.recover(&mut refusing).unwrap();
         assert_eq!((recovered.undone.len(), recovered.failed.len()), (0, 3));
         let journal = open(&storage);
@@ -647,27 +716,43 @@ mod tests {
         let mut recovery = Obedient::default();
         assert_eq!(journal.recover(&mut recovery).unwrap().failed, Vec::<String>::new());
         assert_eq!(recovery.undone, [3, 2, 1]);
-        assert_eq!(refusing.removed, [Path::new("/var/tmp/proofmark-a")]);
+        assert_eq!(refusing.removed, [Path::new("/scratch/proofmark-a")]);
         assert_eq!(recovery.removed, [] as [&Path; 0]);
-        assert_eq!(open(&storage).recover(&mut Obedient::default()).unwrap(), Recovered::default());
+        assert_eq!(
+            open(&storage).recover(&mut Obedient::default()).unwrap(),
+            Recovered::default()
+        );
     }
 
     #[test]
     fn only_our_own_folders_are_scratch() {
         let storage = Arc::new(SimStorage::new(1));
         let journal = open(&storage);
-        for good in ["/tmp/proofmark-1", "/home/a/tree/.proofmark/scratch/1", "/x/proofmark-2/b"] {
+        for good in [
+            "/scratch/proofmark-1",
+            "/home/a/tree/.proofmark/scratch/1",
+            "/x/proofmark-2/b",
+        ] {
             journal.register_scratch(Path::new(good)).unwrap();
         }
-        for bad in ["/", "/home/a", "proofmark-1", "/tmp/proofmark-1/../..", "/home/a/.proofmark", "/home/proofmark/x"] {
+        for bad in [
+            "/",
+            "/home/a",
+            "proofmark-1",
+            "/scratch/proofmark-1/../..",
+            "/home/a/.proofmark",
+            "/home/proofmark/x",
+        ] {
             let refused = journal.register_scratch(Path::new(bad));
             assert!(matches!(refused, Err(JournalError::Scratch { .. })), "{bad}");
             // Nor when somebody else wrote it into the file.
-            storage.append(PATH, &format::line(&Record::Scratch { path: bad.to_owned() })).unwrap();
+            storage
+                .append(PATH, &format::line(&Record::Scratch { path: bad.to_owned() }))
+                .unwrap();
         }
         assert_eq!(open(&storage).scratch().len(), 3);
         let journal = open(&storage);
-        journal.scratch_removed(Path::new("/tmp/proofmark-1")).unwrap();
+        journal.scratch_removed(Path::new("/scratch/proofmark-1")).unwrap();
         assert_eq!(open(&storage).scratch(), journal.scratch());
         assert_eq!(journal.scratch().len(), 2);
     }
@@ -718,7 +803,7 @@ mod tests {
                 journal.advance(id, State::WayForwardTaken).unwrap();
             }
         }
-        journal.register_scratch(Path::new("/tmp/proofmark-1")).unwrap();
+        journal.register_scratch(Path::new("/scratch/proofmark-1")).unwrap();
         let (before, length) = (journal.pending(), storage.length(PATH).unwrap());
         journal.compact().unwrap();
         assert!(storage.length(PATH).unwrap() < length);
@@ -789,7 +874,13 @@ mod tests {
     impl History {
         fn new(seed: u64) -> Self {
             let (acknowledged, scratch) = Default::default();
-            History { rng: Rng::new(seed), acknowledged, scratch, doubtful: None, doubtful_scratch: None }
+            History {
+                rng: Rng::new(seed),
+                acknowledged,
+                scratch,
+                doubtful: None,
+                doubtful_scratch: None,
+            }
         }
 
         fn play(&mut self, journal: &UndoJournal) {
@@ -798,7 +889,7 @@ mod tests {
                 let open: Vec<JournalEntry> = journal.pending();
                 let failed = match self.rng.below(4) {
                     0 => {
-                        let path = PathBuf::from(format!("/tmp/proofmark-{step}"));
+                        let path = PathBuf::from(format!("/scratch/proofmark-{step}"));
                         let failed = journal.register_scratch(&path).is_err();
                         if failed {
                             self.doubtful_scratch = Some(path);
@@ -833,8 +924,11 @@ mod tests {
 
         #[track_caller]
         fn check(&self, journal: &UndoJournal, context: &str) {
-            let found: BTreeMap<u64, State> =
-                journal.pending().into_iter().map(|entry| (entry.id.0, entry.state)).collect();
+            let found: BTreeMap<u64, State> = journal
+                .pending()
+                .into_iter()
+                .map(|entry| (entry.id.0, entry.state))
+                .collect();
             for (id, state) in &self.acknowledged {
                 let closed = matches!(state, State::Undone | State::WayForwardTaken);
                 let doubtful = self.doubtful.filter(|(doubtful, _)| doubtful == id).map(|(_, to)| to);
@@ -849,7 +943,10 @@ mod tests {
             let scratch: BTreeSet<PathBuf> = journal.scratch().into_iter().collect();
             assert!(self.scratch.is_subset(&scratch), "{context}");
             let more: Vec<_> = scratch.difference(&self.scratch).collect();
-            assert!(more.iter().all(|path| self.doubtful_scratch.as_ref() == Some(path)), "{context}");
+            assert!(
+                more.iter().all(|path| self.doubtful_scratch.as_ref() == Some(path)),
+                "{context}"
+            );
         }
     }
 }

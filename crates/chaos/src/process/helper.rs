@@ -69,7 +69,13 @@ impl Helper {
         let (commands, receiver) = mpsc::channel();
         let (end, ended) = watch::channel(false);
         let (started, starting) = mpsc::sync_channel(1);
-        let keeper = Keeper { role, stream: ours, commands: receiver, next_id: 0, farewell: start.farewell };
+        let keeper = Keeper {
+            role,
+            stream: ours,
+            commands: receiver,
+            next_id: 0,
+            farewell: start.farewell,
+        };
         let thread = thread::Builder::new()
             .name(format!("proofmark-{role}"))
             .spawn(move || {
@@ -163,7 +169,9 @@ impl Keeper {
         };
         // Only the child's copy is left, so that its end is seen as the end of the stream.
         drop(theirs);
-        let ready = self.exchange(Ask::Ping, START_MS_MAX).map(|_| i32::try_from(child.id()).unwrap_or(0));
+        let ready = self
+            .exchange(Ask::Ping, START_MS_MAX)
+            .map(|_| i32::try_from(child.id()).unwrap_or(0));
         let is_ready = ready.is_ok();
         let _ = started.send(ready);
         if is_ready {
@@ -177,7 +185,10 @@ impl Keeper {
     fn serve(&mut self) {
         let mut beat = Instant::now() + Duration::from_millis(HEARTBEAT_MS);
         loop {
-            match self.commands.recv_timeout(beat.saturating_duration_since(Instant::now())) {
+            match self
+                .commands
+                .recv_timeout(beat.saturating_duration_since(Instant::now()))
+            {
                 Ok(Question { ask, reply }) => match self.exchange(ask, ANSWER_MS_MAX) {
                     Ok(answer) => reply(Ok(answer)),
                     Err(_) => {
@@ -208,8 +219,15 @@ impl Keeper {
         self.stream.set_write_timeout(Some(Duration::from_millis(wait_ms)))?;
         wire::write(&mut self.stream, &Request { v: VERSION, id, ask })?;
         match wire::read::<Response>(&mut self.stream)? {
-            Some(Response { v: VERSION, id: answered, answer }) if answered == id => Ok(answer),
-            Some(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "an answer to something else")),
+            Some(Response {
+                v: VERSION,
+                id: answered,
+                answer,
+            }) if answered == id => Ok(answer),
+            Some(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "an answer to something else",
+            )),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
@@ -261,7 +279,9 @@ fn command(start: &Start<'_>, control: &UnixStream) -> Command {
 
 /// A descriptor that this process was started with, named on its command line.
 pub(super) fn inherited(number: &str) -> Result<OwnedFd, String> {
-    let number: RawFd = number.parse().map_err(|_| format!("`{number}` is not a file descriptor"))?;
+    let number: RawFd = number
+        .parse()
+        .map_err(|_| format!("`{number}` is not a file descriptor"))?;
     // Checked before it is owned: a number that is not open must not become ours to close.
     let open = std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
     if number <= 2 || !open {

@@ -131,7 +131,11 @@ fn watch(args: &[String]) -> Result<(), String> {
     let storage = DiskStorage::open(Path::new(parsed.journal)).map_err(|error| failed(&error))?;
     let journal = UndoJournal::open(Arc::new(storage)).map_err(|error| failed(&error))?;
     let recovered = journal.recover_at_start().map_err(|error| failed(&error))?;
-    if recovered.failed.is_empty() { Ok(()) } else { Err(recovered.failed.join("; ")) }
+    if recovered.failed.is_empty() {
+        Ok(())
+    } else {
+        Err(recovered.failed.join("; "))
+    }
 }
 
 struct Parsed<'a> {
@@ -180,7 +184,11 @@ fn listen(mut control: UnixStream, supervisor: u32, guarded: &mut Vec<OwnedFd>) 
             Ok(Some(request)) if request.v == VERSION => request,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::TimedOut => {
                 let silent = heard.elapsed();
-                let limit = if is_stopped(supervisor) { STOPPED_MS_MAX } else { SILENT_MS_MAX };
+                let limit = if is_stopped(supervisor) {
+                    STOPPED_MS_MAX
+                } else {
+                    SILENT_MS_MAX
+                };
                 if silent > Duration::from_millis(limit) {
                     return End::Lost;
                 }
@@ -193,11 +201,18 @@ fn listen(mut control: UnixStream, supervisor: u32, guarded: &mut Vec<OwnedFd>) 
         let answer = match request.ask {
             Ask::Ping | Ask::StandDown => Answer::Done,
             Ask::Guard { pid } => guard(pid, guarded),
-            Ask::SetToxics { .. } | Ask::GetToxics { .. } | Ask::SetUpstream { .. } => {
-                Answer::Refused { reason: "only a worker does that".to_owned() }
-            }
+            Ask::SetToxics { .. } | Ask::GetToxics { .. } | Ask::SetUpstream { .. } => Answer::Refused {
+                reason: "only a worker does that".to_owned(),
+            },
         };
-        let answered = wire::write(&mut control, &Response { v: VERSION, id: request.id, answer });
+        let answered = wire::write(
+            &mut control,
+            &Response {
+                v: VERSION,
+                id: request.id,
+                answer,
+            },
+        );
         if farewell {
             return End::StandDown;
         }
@@ -209,14 +224,18 @@ fn listen(mut control: UnixStream, supervisor: u32, guarded: &mut Vec<OwnedFd>) 
 
 /// Keeps hold of a process by a descriptor, so that its number, given to another one later, means nothing.
 fn guard(pid: i32, guarded: &mut Vec<OwnedFd>) -> Answer {
-    let opened = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    let opened = Pid::from_raw(pid)
+        .ok_or(rustix::io::Errno::SRCH)
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
     match opened {
         Ok(fd) => {
             guarded.retain(|process| !has_exited(process, 0));
             guarded.push(fd);
             Answer::Done
         }
-        Err(error) => Answer::Refused { reason: format!("process {pid} can't be guarded: {error}") },
+        Err(error) => Answer::Refused {
+            reason: format!("process {pid} can't be guarded: {error}"),
+        },
     }
 }
 
@@ -227,13 +246,18 @@ fn kill(process: &OwnedFd) {
 }
 
 fn has_exited(process: &OwnedFd, wait_ms: u64) -> bool {
-    let wait = Timespec { tv_sec: (wait_ms / 1000) as i64, tv_nsec: (wait_ms % 1000 * 1_000_000) as i64 };
+    let wait = Timespec {
+        tv_sec: (wait_ms / 1000) as i64,
+        tv_nsec: (wait_ms % 1000 * 1_000_000) as i64,
+    };
     poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&wait)).is_ok_and(|ready| ready > 0)
 }
 
 /// True when the process is stopped, by Ctrl-Z or a debugger; proc(5).
 fn is_stopped(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
     // The state is the first letter behind the name, which stands in brackets and may hold any others.
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     matches!(state, Some('T' | 't') | None)
@@ -243,7 +267,12 @@ fn is_stopped(pid: u32) -> bool {
 fn lock(journal_root: &Path) -> Result<File, ProcessError> {
     let failed = |reason| ProcessError::Start { role: ROLE, reason };
     let path = journal_root.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(failed)?;
     let until = Instant::now() + Duration::from_millis(CLEARING_MS_MAX);
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

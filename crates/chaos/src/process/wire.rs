@@ -41,11 +41,21 @@ pub(super) struct Response {
 pub(super) enum Ask {
     /// The heartbeat.
     Ping,
-    SetToxics { link: String, toxics: Vec<WireToxic> },
-    GetToxics { link: String },
-    SetUpstream { link: String, upstream: SocketAddr },
+    SetToxics {
+        link: String,
+        toxics: Vec<WireToxic>,
+    },
+    GetToxics {
+        link: String,
+    },
+    SetUpstream {
+        link: String,
+        upstream: SocketAddr,
+    },
     /// To the warden: a process that must not outlive the supervisor. It is not reaped before the answer.
-    Guard { pid: i32 },
+    Guard {
+        pid: i32,
+    },
     /// To the warden: the supervisor ends in good order, there is nothing to do.
     StandDown,
 }
@@ -166,12 +176,21 @@ mod tests {
         check(
             Ask::SetToxics {
                 link: "a-b".to_owned(),
-                toxics: vec![WireToxic::Latency { delay_ms: 4, jitter_ms: 0 }, WireToxic::Reset],
+                toxics: vec![
+                    WireToxic::Latency {
+                        delay_ms: 4,
+                        jitter_ms: 0,
+                    },
+                    WireToxic::Reset,
+                ],
             },
             r#"{"v":1,"id":7,"ask":{"do":"set-toxics","link":"a-b","toxics":[{"kind":"latency","delay_ms":4,"jitter_ms":0},{"kind":"reset"}]}}"#,
         );
         check(
-            Ask::SetUpstream { link: "a-b".to_owned(), upstream: "127.0.0.1:80".parse().unwrap() },
+            Ask::SetUpstream {
+                link: "a-b".to_owned(),
+                upstream: "127.0.0.1:80".parse().unwrap(),
+            },
             r#"{"v":1,"id":7,"ask":{"do":"set-upstream","link":"a-b","upstream":"127.0.0.1:80"}}"#,
         );
         check(Ask::Guard { pid: 9 }, r#"{"v":1,"id":7,"ask":{"do":"guard","pid":9}}"#);
@@ -180,7 +199,10 @@ mod tests {
     #[test]
     fn every_toxic_survives_the_way() {
         for toxic in [
-            Toxic::Latency { delay_ms: 1, jitter_ms: 2 },
+            Toxic::Latency {
+                delay_ms: 1,
+                jitter_ms: 2,
+            },
             Toxic::Bandwidth { bytes_per_second: 3 },
             Toxic::Reset,
             Toxic::Timeout,

@@ -40,7 +40,11 @@ impl Worker {
     ///
     /// It blocks until the worker carries traffic: some milliseconds.
     pub fn spawn(exe: &Path, links: Vec<(String, TcpListener, SocketAddr)>) -> Result<Worker, ProcessError> {
-        let link = |(name, listener, upstream)| Link { name, listener, upstream };
+        let link = |(name, listener, upstream)| Link {
+            name,
+            listener,
+            upstream,
+        };
         let links: Vec<Link> = links.into_iter().map(link).collect();
         let helper = start(exe, &links)?;
         Ok(Worker {
@@ -54,7 +58,11 @@ impl Worker {
     /// Replaces the toxics of a link.
     pub async fn set(&self, link: &str, toxics: Vec<Toxic>) -> Result<(), ProcessError> {
         let toxics = toxics.into_iter().map(WireToxic::from).collect();
-        self.done(Ask::SetToxics { link: link.to_owned(), toxics }).await
+        self.done(Ask::SetToxics {
+            link: link.to_owned(),
+            toxics,
+        })
+        .await
     }
 
     /// The toxics of a link, as its connections have them.
@@ -67,7 +75,11 @@ impl Worker {
 
     /// Leads a link to another upstream; its connections are closed, its toxics stay.
     pub async fn set_upstream(&self, link: &str, upstream: SocketAddr) -> Result<(), ProcessError> {
-        self.done(Ask::SetUpstream { link: link.to_owned(), upstream }).await?;
+        self.done(Ask::SetUpstream {
+            link: link.to_owned(),
+            upstream,
+        })
+        .await?;
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         for known in links.iter_mut().filter(|known| known.name == link) {
             known.upstream = upstream;
@@ -138,10 +150,21 @@ fn start(exe: &Path, links: &[Link]) -> Result<Helper, ProcessError> {
     let mut args = Vec::new();
     for link in links {
         args.push("--link".to_owned());
-        args.extend([link.name.clone(), link.listener.as_raw_fd().to_string(), link.upstream.to_string()]);
+        args.extend([
+            link.name.clone(),
+            link.listener.as_raw_fd().to_string(),
+            link.upstream.to_string(),
+        ]);
     }
     let inherited = links.iter().map(|link| link.listener.as_raw_fd()).collect();
-    Helper::start(Start { role: ROLE, exe, args, inherited, dies_with_parent: true, farewell: None })
+    Helper::start(Start {
+        role: ROLE,
+        exe,
+        args,
+        inherited,
+        dies_with_parent: true,
+        farewell: None,
+    })
 }
 
 /// The worker's process. `args` stand behind `__worker`; the answer is the exit code.
@@ -202,10 +225,15 @@ struct Proxies {
 
 impl Proxies {
     fn start(runtime: Runtime, links: Named<'_>) -> Result<Proxies, String> {
-        let mut proxies = Proxies { runtime, links: BTreeMap::new() };
+        let mut proxies = Proxies {
+            runtime,
+            links: BTreeMap::new(),
+        };
         for (name, fd, upstream) in links {
             let listener = TcpListener::from(inherited(fd)?);
-            let upstream = upstream.parse().map_err(|_| format!("`{upstream}` is not an address"))?;
+            let upstream = upstream
+                .parse()
+                .map_err(|_| format!("`{upstream}` is not an address"))?;
             let proxy = proxies.proxy(&listener, upstream)?;
             proxies.links.insert(name.to_owned(), (listener, proxy));
         }
@@ -247,6 +275,8 @@ impl Proxies {
     }
 
     fn link(&self, name: &str) -> Result<&(TcpListener, Proxy), String> {
-        self.links.get(name).ok_or_else(|| format!("no link is called `{name}`"))
+        self.links
+            .get(name)
+            .ok_or_else(|| format!("no link is called `{name}`"))
     }
 }

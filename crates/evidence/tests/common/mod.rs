@@ -27,9 +27,17 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let pairs: BTreeMap<Role, SigningPair> =
-            Role::ALL.into_iter().enumerate().map(|(i, role)| (role, pair(i as u8 + 1))).collect();
-        let ids = |pair: &SigningPair| pair.signers().iter().map(|signer| signer.public_key().id()).collect::<Vec<_>>();
+        let pairs: BTreeMap<Role, SigningPair> = Role::ALL
+            .into_iter()
+            .enumerate()
+            .map(|(i, role)| (role, pair(i as u8 + 1)))
+            .collect();
+        let ids = |pair: &SigningPair| {
+            pair.signers()
+                .iter()
+                .map(|signer| signer.public_key().id())
+                .collect::<Vec<_>>()
+        };
         let allow = |role, predicates: &[&str]| Allowance {
             role,
             predicates: predicates.iter().map(|predicate| (*predicate).to_owned()).collect(),
@@ -39,9 +47,23 @@ impl World {
             self_signed: true,
             keys: pairs
                 .values()
-                .flat_map(|pair| pair.signers().map(|signer| (signer.public_key().id(), signer.public_key().clone())))
+                .flat_map(|pair| {
+                    pair.signers()
+                        .map(|signer| (signer.public_key().id(), signer.public_key().clone()))
+                })
                 .collect(),
-            roles: pairs.iter().map(|(role, pair)| (*role, RoleKeys { keys: ids(pair), threshold: 2 })).collect(),
+            roles: pairs
+                .iter()
+                .map(|(role, pair)| {
+                    (
+                        *role,
+                        RoleKeys {
+                            keys: ids(pair),
+                            threshold: 2,
+                        },
+                    )
+                })
+                .collect(),
             allow: vec![
                 allow(Role::Step, &[SECRET_SCAN]),
                 allow(Role::Gate, &[VSA]),
@@ -68,12 +90,23 @@ impl World {
     pub fn log(&self, envelopes: Vec<Envelope>) -> (String, Vec<LoggedEnvelope>) {
         let leaves: Vec<Hash> = envelopes.iter().map(|envelope| Leaf::of(envelope).hash()).collect();
         let size = leaves.len() as u64;
-        let note = self.note(&Checkpoint { origin: ORIGIN.to_owned(), size, root: root_of(&leaves) });
-        let proof = |index: usize| InclusionProof { index: index as u64, size, hashes: path(index, &leaves) };
+        let note = self.note(&Checkpoint {
+            origin: ORIGIN.to_owned(),
+            size,
+            root: root_of(&leaves),
+        });
+        let proof = |index: usize| InclusionProof {
+            index: index as u64,
+            size,
+            hashes: path(index, &leaves),
+        };
         let logged = envelopes
             .into_iter()
             .enumerate()
-            .map(|(index, envelope)| LoggedEnvelope { envelope, proof: proof(index) })
+            .map(|(index, envelope)| LoggedEnvelope {
+                envelope,
+                proof: proof(index),
+            })
             .collect();
         (note, logged)
     }
@@ -88,7 +121,12 @@ pub fn statement(predicate_type: &str, name: &str) -> Statement {
         config: Digest::of(b"config"),
         at: at(),
     };
-    Statement::new(predicate_type, vec![Subject::new(name, Digest::of(name.as_bytes()))], &json!({"n": 1}), &context)
+    Statement::new(
+        predicate_type,
+        vec![Subject::new(name, Digest::of(name.as_bytes()))],
+        &json!({"n": 1}),
+        &context,
+    )
 }
 
 /// The inclusion path of RFC 6962 section 2.1.1, written from its definition.
@@ -127,5 +165,8 @@ pub fn consistency(old: usize, leaves: &[Hash]) -> Vec<Hash> {
 }
 
 pub fn unhex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+        .collect()
 }

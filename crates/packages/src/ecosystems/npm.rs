@@ -27,6 +27,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::Entry;
+use crate::licence::npm_licence;
 use crate::purl::Purl;
 use crate::reader::{Found, Lines, Tree, file_name, folder, folders_up, join, json_reason, public_url};
 
@@ -117,6 +118,7 @@ struct Package {
     version: String,
     source: Source,
     checksum: Option<String>,
+    licence: Option<String>,
     scope: Scope,
     needs: Vec<String>,
     line: u32,
@@ -208,6 +210,7 @@ impl<'a> Reading<'a> {
                 source: Source::of(entry.resolved.as_deref(), &name),
                 name,
                 checksum: entry.integrity.as_deref().and_then(checksum_of),
+                licence: npm_licence(entry.license.as_ref(), entry.licenses.as_ref()),
                 scope,
                 needs: entry.needs.all(),
                 line: self.line(raw),
@@ -244,6 +247,7 @@ impl<'a> Reading<'a> {
                 version: if pinned { version } else { String::new() },
                 source,
                 checksum: entry.integrity.as_deref().and_then(checksum_of),
+                licence: None,
                 scope: if entry.dev { Scope::Development } else { Scope::Runtime },
                 needs: entry.requires.keys(),
                 line: self.line(raw),
@@ -298,7 +302,7 @@ impl Lock {
                 ecosystem: "npm".to_owned(),
                 name: package.name.clone(),
                 version: package.version.clone(),
-                licence: None,
+                licence: package.licence.clone(),
                 checksum: package.checksum.clone(),
                 scope: package.scope,
                 path: path.to_owned(),
@@ -456,6 +460,9 @@ struct Locked {
     #[serde(default)]
     dev_optional: bool,
     workspaces: Option<serde_json::Value>,
+    /// A text, or what older registries had: `{type, url}` or a list.
+    license: Option<serde_json::Value>,
+    licenses: Option<serde_json::Value>,
     #[serde(flatten)]
     needs: Needs,
 }

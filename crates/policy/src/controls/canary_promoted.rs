@@ -50,7 +50,10 @@ pub(super) const ENTRY: Entry = Entry {
                 judged.add(asked.reason_at(
                     seen,
                     Outcome::Fail,
-                    format!("the canary ran {}, which is no product of this attempt", digest(run.new)),
+                    format!(
+                        "the canary ran {}, which is no product of this attempt",
+                        digest(run.new)
+                    ),
                     "the artifact that this attempt built",
                     "start the service from the artifact that was built, and run the stage again",
                 ));
@@ -66,7 +69,9 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
     if seen.statement.predicate_type != CANARY {
         return None;
     }
-    let Some(run) = seen.statement.predicate_as::<CanaryRun>(CANARY) else { return Some(asked.malformed(seen)) };
+    let Some(run) = seen.statement.predicate_as::<CanaryRun>(CANARY) else {
+        return Some(asked.malformed(seen));
+    };
     Some(match run.decision.as_str() {
         "halt" => halted(asked, seen, &run),
         _ if run.old.is_none() => first(asked, seen),
@@ -101,7 +106,10 @@ fn halted(asked: &Asked, seen: &Seen, run: &CanaryRun) -> Judged {
         judged.add(asked.reason_at(
             seen,
             Outcome::Fail,
-            format!("the new version was halted and still has {} % of the traffic", run.final_weight),
+            format!(
+                "the new version was halted and still has {} % of the traffic",
+                run.final_weight
+            ),
             "a weight of 0 after a halt, read back from the router",
             "take the new version out of the router now",
         ));
@@ -112,10 +120,15 @@ fn halted(asked: &Asked, seen: &Seen, run: &CanaryRun) -> Judged {
 fn first(asked: &Asked, seen: &Seen) -> Judged {
     let tree = asked.history.attempt.tree;
     let open = |what: String| {
-        let fix = format!(
-            "name an older version under `[production.baseline]`, or have an approver sign `first-release` for tree {tree}"
-        );
-        Judged::because(asked.reason_at(seen, Outcome::Indeterminate, what, "an old version to compare with", fix))
+        let fix = "name an older version under `[production.baseline]`, or have an approver run \
+                   `proofmark approve first-release`";
+        Judged::because(asked.reason_at(
+            seen,
+            Outcome::Indeterminate,
+            what,
+            "an old version to compare with",
+            fix,
+        ))
     };
     match asked.history.approval("first-release", tree, None, asked.facts.now) {
         Standing::Holds(approval) => {
@@ -163,7 +176,7 @@ fn promoted(asked: &Asked, seen: &Seen, run: &CanaryRun) -> Judged {
     let unproven: Vec<&str> = run
         .not_worse
         .iter()
-        .filter(|(_, e)| !(**e >= 1.0 / run.alpha))
+        .filter(|(_, e)| **e < 1.0 / run.alpha)
         .map(|(measure, _)| measure.as_str())
         .collect();
     if alpha_fits && (run.not_worse.is_empty() || !unproven.is_empty()) {
@@ -171,11 +184,18 @@ fn promoted(asked: &Asked, seen: &Seen, run: &CanaryRun) -> Judged {
             true => "promoted without evidence in any measure".to_owned(),
             false => format!("promoted without enough evidence in {}", names(unproven)),
         };
-        open(what, "an e-value of 1 / alpha or above in every measure", "send more requests, and run the stage again");
+        open(
+            what,
+            "an e-value of 1 / alpha or above in every measure",
+            "send more requests, and run the stage again",
+        );
     }
     if run.final_weight != 100 {
         open(
-            format!("promoted, and the router's weight was read back as {} %", run.final_weight),
+            format!(
+                "promoted, and the router's weight was read back as {} %",
+                run.final_weight
+            ),
             "all traffic on the new version after a promotion",
             "see why the router didn't take its weight, and run the stage again",
         );
@@ -183,7 +203,13 @@ fn promoted(asked: &Asked, seen: &Seen, run: &CanaryRun) -> Judged {
     if let Some(measure) = decisive(run, |e, bar| e >= bar) {
         let asks = "a new version that is no worse than allowed";
         let what = format!("promoted although the evidence says that it is worse in `{measure}`");
-        let mut reason: Reason = asked.reason_at(seen, Outcome::Fail, what, asks, "take the new version out of the router");
+        let mut reason: Reason = asked.reason_at(
+            seen,
+            Outcome::Fail,
+            what,
+            asks,
+            "take the new version out of the router",
+        );
         reason.id = format!("canary/{measure}");
         judged.add(reason);
     }

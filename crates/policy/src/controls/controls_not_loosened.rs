@@ -27,7 +27,7 @@ use evidence::{Outcome, Stage};
 use crate::catalogue::{Asked, Entry, Judged};
 use crate::configuration::loosened;
 use crate::history::Standing;
-use crate::words::{day, digest};
+use crate::words::day;
 
 pub(super) const ENTRY: Entry = Entry {
     id: "controls-not-loosened",
@@ -71,7 +71,9 @@ fn judge(asked: &Asked) -> Judged {
         return Judged::pass();
     }
     let mut judged = Judged::pass();
-    let standing = asked.history.approval("loosened-controls", attempt.configuration, None, asked.facts.now);
+    let standing = asked
+        .history
+        .approval("loosened-controls", attempt.configuration, None, asked.facts.now);
     if let Standing::Holds(approval) = standing {
         for line in found {
             judged.cleared.push(format!(
@@ -85,7 +87,11 @@ fn judge(asked: &Asked) -> Judged {
     }
     let ended = match standing {
         Standing::Expired(approval) => {
-            format!(" (the approval at log index {} ended {})", approval.index, day(approval.value.expires))
+            format!(
+                " (the approval at log index {} ended {})",
+                approval.index,
+                day(approval.value.expires)
+            )
         }
         _ => String::new(),
     };
@@ -94,11 +100,7 @@ fn judge(asked: &Asked) -> Judged {
             Outcome::Indeterminate,
             format!("{line}{ended}"),
             "no control weaker than at the last promoted release",
-            format!(
-                "put it back, or have an approver sign `loosened-controls` for configuration {} ({})",
-                attempt.configuration,
-                digest(attempt.configuration)
-            ),
+            "put it back, or have an approver run `proofmark approve loosened-controls`",
         ));
     }
     judged

@@ -24,7 +24,7 @@
 
 use std::collections::BTreeSet;
 
-use evidence::predicates::{CANARY, CHAOS, CanaryRun, ChaosExperiment};
+use evidence::predicates::{CANARY, CHAOS, CanaryRun, ChaosExperiment, PROVENANCE};
 use evidence::{Digest, Outcome, Stage};
 
 use crate::catalogue::{Asked, Entry, Judged};
@@ -61,7 +61,11 @@ fn judge(asked: &Asked) -> Judged {
     }
     let mut covered = 0;
     for check in &expected {
-        if asked.history.of_attempt(stage).any(|seen| seen.context.check == **check) {
+        if asked
+            .history
+            .of_attempt(stage)
+            .any(|seen| seen.context.check == **check)
+        {
             covered += 1;
             continue;
         }
@@ -73,7 +77,12 @@ fn judge(asked: &Asked) -> Judged {
         ));
     }
     if stage >= Stage::Integration {
-        for seen in asked.history.current(stage) {
+        // Provenance made at this stage (of a baseline) names what it made, it examines nothing.
+        for seen in asked
+            .history
+            .current(stage)
+            .filter(|seen| seen.statement.predicate_type != PROVENANCE)
+        {
             judged = judged.merge(joined(asked, seen));
         }
     }
@@ -107,7 +116,10 @@ fn joined(asked: &Asked, seen: &Seen) -> Judged {
             None => judged.add(asked.reason_at(
                 seen,
                 Outcome::Indeterminate,
-                format!("check `{}` examined `{}` without a SHA-256", seen.context.check, subject.name),
+                format!(
+                    "check `{}` examined `{}` without a SHA-256",
+                    seen.context.check, subject.name
+                ),
                 ASKS,
                 "make the statement with this version of Proofmark",
             )),
@@ -117,7 +129,10 @@ fn joined(asked: &Asked, seen: &Seen) -> Judged {
         judged.add(asked.reason_at(
             seen,
             Outcome::Indeterminate,
-            format!("check `{}` examined nothing that this attempt built", seen.context.check),
+            format!(
+                "check `{}` examined nothing that this attempt built",
+                seen.context.check
+            ),
             ASKS,
             FIX,
         ));
@@ -128,7 +143,11 @@ fn joined(asked: &Asked, seen: &Seen) -> Judged {
 /// What a statement may examine beside products.
 fn beside(asked: &Asked, seen: &Seen) -> Vec<Digest> {
     let mut out = vec![asked.history.attempt.tree, asked.history.attempt.configuration];
-    out.extend(seen.statement.predicate_as::<ChaosExperiment>(CHAOS).map(|run| run.digest));
+    out.extend(
+        seen.statement
+            .predicate_as::<ChaosExperiment>(CHAOS)
+            .map(|run| run.digest),
+    );
     out.extend(seen.statement.predicate_as::<CanaryRun>(CANARY).and_then(|run| run.old));
     out
 }

@@ -39,7 +39,10 @@ pub(super) const ENTRY: Entry = Entry {
         doc: "seconds after injection by which the steady state must be back",
     }],
     judge: |asked| {
-        let runs = asked.history.current(asked.spec.stage).filter_map(|seen| one(asked, seen));
+        let runs = asked
+            .history
+            .current(asked.spec.stage)
+            .filter_map(|seen| one(asked, seen));
         runs.reduce(Judged::merge).unwrap_or_else(|| {
             Judged::because(asked.reason(
                 Outcome::Indeterminate,
@@ -71,8 +74,13 @@ fn measured(asked: &Asked, seen: &Seen, run: &ChaosExperiment) -> Judged {
     }
     let within = asked.integer("within_seconds");
     let what = match run.recovered_us {
-        None => Some(format!("the system did not recover in the {} it was watched", duration(run.window_us))),
-        Some(us) if us > within.saturating_mul(1_000_000) => Some(format!("the system recovered after {}", duration(us))),
+        None => Some(format!(
+            "the system did not recover in the {} it was watched",
+            duration(run.window_us)
+        )),
+        Some(us) if us > within.saturating_mul(1_000_000) => {
+            Some(format!("the system recovered after {}", duration(us)))
+        }
         Some(_) if !run.steady_after => Some("the system was not steady afterwards".to_owned()),
         Some(us) => {
             judged.note(format!("{}: recovered {}", title(run), duration(us)));
@@ -82,7 +90,15 @@ fn measured(asked: &Asked, seen: &Seen, run: &ChaosExperiment) -> Judged {
     if let Some(what) = what {
         let asks = format!("recovery within {within} s of a link fault");
         let fix = "give calls over the link a timeout, try again a bounded number of times, reconnect after a reset";
-        let mut reason = reason(asked, seen, run, Outcome::Fail, format!("{}: {what}", title(run)), &asks, fix);
+        let mut reason = reason(
+            asked,
+            seen,
+            run,
+            Outcome::Fail,
+            format!("{}: {what}", title(run)),
+            &asks,
+            fix,
+        );
         if let Some(fault) = run.faults.iter().find(|fault| fault_name(fault).starts_with("link-")) {
             reason.id = fault_page(fault);
         }

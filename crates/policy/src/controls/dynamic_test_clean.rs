@@ -25,21 +25,23 @@ use evidence::predicates::DYNAMIC_TEST;
 use evidence::{Severity, Stage};
 
 use crate::catalogue::{Entry, Kind, Parameter, Setting, Tighter};
-use crate::observed::{Watch, judge_observed};
+use crate::observed::{Unit, Watch, judge_observed};
 
 pub(super) const ENTRY: Entry = Entry {
     id: "dynamic-test-clean",
     stages: &[Stage::Integration],
-    parameters: &[
-        Parameter {
-            name: "severity_min",
-            kind: Kind::Severity,
-            default: Some(Setting::Severity(Severity::Low)),
-            tighter: Tighter::Lower,
-            doc: "findings below this severity are counted and don't fail",
-        },
-    ],
-    judge: |asked| asked.each(DYNAMIC_TEST, WATCH.check, |asked, seen| Some(judge_observed(asked, seen, &WATCH))),
+    parameters: &[Parameter {
+        name: "severity_min",
+        kind: Kind::Severity,
+        default: Some(Setting::Severity(Severity::Low)),
+        tighter: Tighter::Lower,
+        doc: "findings below this severity are counted and don't fail",
+    }],
+    judge: |asked| {
+        asked.each(DYNAMIC_TEST, WATCH.check, |asked, seen| {
+            Some(judge_observed(asked, seen, &WATCH))
+        })
+    },
     judge_one: Some(|asked, seen| {
         (seen.statement.predicate_type == DYNAMIC_TEST).then(|| judge_observed(asked, seen, &WATCH))
     }),
@@ -52,5 +54,18 @@ static WATCH: Watch = Watch {
     finding: ("finding", "findings"),
     fix: "fix the route, or the OpenAPI document where that is what is wrong",
     must_look: true,
-    units: &[("routes", "route", "routes"), ("requests", "request", "requests")],
+    units: &[
+        Unit {
+            name: "routes",
+            one: "route",
+            many: "routes",
+            missed: Some("never reached"),
+        },
+        Unit {
+            name: "requests",
+            one: "request",
+            many: "requests",
+            missed: None,
+        },
+    ],
 };

@@ -59,7 +59,10 @@ fn judge(asked: &Asked) -> Judged {
         ));
     }
     for check in &expected {
-        if !current.iter().any(|seen| seen.context.check == **check && !matches!(run(seen), Run::Other)) {
+        if !current
+            .iter()
+            .any(|seen| seen.context.check == **check && !matches!(run(seen), Run::Other))
+        {
             let name = &check[PREFIX.len()..];
             judged.add(asked.reason(
                 Outcome::Indeterminate,
@@ -69,7 +72,10 @@ fn judge(asked: &Asked) -> Judged {
             ));
         }
     }
-    judged = current.iter().filter_map(|seen| one(asked, seen)).fold(judged, Judged::merge);
+    judged = current
+        .iter()
+        .filter_map(|seen| one(asked, seen))
+        .fold(judged, Judged::merge);
     if judged.outcome() == Outcome::Pass {
         judged.note(count(expected.len() as u64, "experiment", "experiments"));
     }
@@ -83,7 +89,10 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
         Run::Of(run) => run,
     };
     let mut judged = Judged::pass();
-    for reason in unfit(asked, seen, &run).into_iter().chain(left_behind(asked, seen, &run)) {
+    for reason in unfit(asked, seen, &run)
+        .into_iter()
+        .chain(left_behind(asked, seen, &run))
+    {
         judged.add(reason);
     }
     if run.steady_before && !run.steady_after {

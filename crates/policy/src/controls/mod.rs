@@ -16,22 +16,52 @@ mod running_artifacts_match;
 mod sbom_complete;
 mod steps_passed;
 
-pub static ALL: &[super::Entry] = &[canary_promoted::ENTRY, controls_not_loosened::ENTRY, coverage_complete::ENTRY, degradation_recovered::ENTRY, dependency_policy::ENTRY, dynamic_test_clean::ENTRY, experiments_complete::ENTRY, licences_allowed::ENTRY, no_known_vulnerabilities::ENTRY, no_rerun::ENTRY, no_secrets::ENTRY, provenance_observed::ENTRY, revocation_detected::ENTRY, running_artifacts_match::ENTRY, sbom_complete::ENTRY, steps_passed::ENTRY];
+pub static ALL: &[super::Entry] = &[
+    canary_promoted::ENTRY,
+    controls_not_loosened::ENTRY,
+    coverage_complete::ENTRY,
+    degradation_recovered::ENTRY,
+    dependency_policy::ENTRY,
+    dynamic_test_clean::ENTRY,
+    experiments_complete::ENTRY,
+    licences_allowed::ENTRY,
+    no_known_vulnerabilities::ENTRY,
+    no_rerun::ENTRY,
+    no_secrets::ENTRY,
+    provenance_observed::ENTRY,
+    revocation_detected::ENTRY,
+    running_artifacts_match::ENTRY,
+    sbom_complete::ENTRY,
+    steps_passed::ENTRY,
+];
+
 pub static PAGES: &[(&str, &str)] = &[
     ("control/canary-promoted", include_str!("canary_promoted.rs")),
-    ("control/controls-not-loosened", include_str!("controls_not_loosened.rs")),
+    (
+        "control/controls-not-loosened",
+        include_str!("controls_not_loosened.rs"),
+    ),
     ("control/coverage-complete", include_str!("coverage_complete.rs")),
-    ("control/degradation-recovered", include_str!("degradation_recovered.rs")),
+    (
+        "control/degradation-recovered",
+        include_str!("degradation_recovered.rs"),
+    ),
     ("control/dependency-policy", include_str!("dependency_policy.rs")),
     ("control/dynamic-test-clean", include_str!("dynamic_test_clean.rs")),
     ("control/experiments-complete", include_str!("experiments_complete.rs")),
     ("control/licences-allowed", include_str!("licences_allowed.rs")),
-    ("control/no-known-vulnerabilities", include_str!("no_known_vulnerabilities.rs")),
+    (
+        "control/no-known-vulnerabilities",
+        include_str!("no_known_vulnerabilities.rs"),
+    ),
     ("control/no-rerun", include_str!("no_rerun.rs")),
     ("control/no-secrets", include_str!("no_secrets.rs")),
     ("control/provenance-observed", include_str!("provenance_observed.rs")),
     ("control/revocation-detected", include_str!("revocation_detected.rs")),
-    ("control/running-artifacts-match", include_str!("running_artifacts_match.rs")),
+    (
+        "control/running-artifacts-match",
+        include_str!("running_artifacts_match.rs"),
+    ),
     ("control/sbom-complete", include_str!("sbom_complete.rs")),
     ("control/steps-passed", include_str!("steps_passed.rs")),
 ];

@@ -68,7 +68,9 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
     if seen.statement.predicate_type != VULNS {
         return None;
     }
-    let Some(vulns) = vulns(seen.statement) else { return Some(asked.malformed(seen)) };
+    let Some(vulns) = vulns(seen.statement) else {
+        return Some(asked.malformed(seen));
+    };
     let judged = judge(asked, Some(seen), &vulns.observation, &WATCH, Clearing::Waivers);
     Some(judged.merge(database(asked, seen, &vulns.scanner.db)))
 }
@@ -86,7 +88,11 @@ fn database(asked: &Asked, seen: &Seen, database: &ScannerDatabase) -> Judged {
         ));
         return judged;
     }
-    let age_seconds = asked.facts.now.as_second().saturating_sub(database.last_update.as_second());
+    let age_seconds = asked
+        .facts
+        .now
+        .as_second()
+        .saturating_sub(database.last_update.as_second());
     // A record from the future is new, not old: `--as-of` may judge at a time before it.
     let age = u64::try_from(age_seconds / SECONDS_A_DAY).unwrap_or(0);
     let own = asked.integer("age_days_max");
@@ -94,12 +100,18 @@ fn database(asked: &Asked, seen: &Seen, database: &ScannerDatabase) -> Judged {
         Some(declared) if declared <= own => (declared, "declared by the project"),
         _ => (own, "of the control"),
     };
-    judged.note(format!("database {} old, limit {limit} ({by})", count(age, "day", "days").replace(',', "")));
+    judged.note(format!(
+        "database {} old, limit {limit} ({by})",
+        count(age, "day", "days").replace(',', "")
+    ));
     if age > limit {
         judged.add(asked.reason_at(
             seen,
             Outcome::Indeterminate,
-            format!("the newest advisory is of {}, {age} days ago", day(database.last_update)),
+            format!(
+                "the newest advisory is of {}, {age} days ago",
+                day(database.last_update)
+            ),
             &format!("advisories not older than {limit} days ({by})"),
             "fetch the advisories anew and pin their digest under `[advisories]`",
         ));

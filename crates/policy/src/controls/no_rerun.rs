@@ -50,12 +50,20 @@ fn judge(asked: &Asked) -> Judged {
             by_check.entry(key).or_default().push((seen, outcome));
         }
     }
-    by_check.into_iter().map(|((check, _), runs)| one_check(asked, check, &runs)).fold(Judged::pass(), Judged::merge)
+    by_check
+        .into_iter()
+        .map(|((check, _), runs)| one_check(asked, check, &runs))
+        .fold(Judged::pass(), Judged::merge)
 }
 
 /// What the controls asked at this stage say of a statement alone; `None` when none reads it.
 fn isolated(asked: &Asked, seen: &Seen) -> Option<Outcome> {
-    let specs = asked.history.attempt.controls.iter().filter(|spec| spec.stage == asked.spec.stage);
+    let specs = asked
+        .history
+        .attempt
+        .controls
+        .iter()
+        .filter(|spec| spec.stage == asked.spec.stage);
     let outcomes = specs.filter_map(|spec| {
         let entry = find(&spec.id)?;
         Some((entry.judge_one?)(&Asked { entry, spec, ..*asked }, seen)?.outcome())
@@ -65,7 +73,11 @@ fn isolated(asked: &Asked, seen: &Seen) -> Option<Outcome> {
 
 /// The runs of one check, in order of log index.
 fn one_check(asked: &Asked, check: &str, runs: &[(&Seen, Outcome)]) -> Judged {
-    let own: BTreeSet<u64> = asked.history.current(asked.spec.stage).map(|seen| seen.statement.index).collect();
+    let own: BTreeSet<u64> = asked
+        .history
+        .current(asked.spec.stage)
+        .map(|seen| seen.statement.index)
+        .collect();
     let mut judged = Judged::pass();
     for (failed, _) in runs.iter().filter(|(_, outcome)| *outcome == Outcome::Fail) {
         let index = failed.statement.index;
@@ -87,13 +99,15 @@ fn one_check(asked: &Asked, check: &str, runs: &[(&Seen, Outcome)]) -> Judged {
 
 /// True when this attempt's own run of the check fails: its control reports that, and an earlier failure adds nothing.
 fn still_failing(own: &BTreeSet<u64>, runs: &[(&Seen, Outcome)]) -> bool {
-    runs.iter().any(|(seen, outcome)| *outcome == Outcome::Fail && own.contains(&seen.statement.index))
+    runs.iter()
+        .any(|(seen, outcome)| *outcome == Outcome::Fail && own.contains(&seen.statement.index))
 }
 
 fn run_again(asked: &Asked, check: &str, failed: &Seen, passed: &Seen) -> Judged {
     let tree = asked.history.attempt.tree;
     let (before, after) = (failed.statement.index, passed.statement.index);
-    let story = format!("check `{check}` failed at log index {before} and passed at log index {after} on the same tree");
+    let story =
+        format!("check `{check}` failed at log index {before} and passed at log index {after} on the same tree");
     let standing = asked.history.approval("rerun", tree, Some(before), asked.facts.now);
     if let Standing::Holds(approval) = standing {
         let mut judged = Judged::pass();
@@ -107,7 +121,11 @@ fn run_again(asked: &Asked, check: &str, failed: &Seen, passed: &Seen) -> Judged
     }
     let ended = match standing {
         Standing::Expired(approval) => {
-            format!("; the approval at log index {} ended {}", approval.index, day(approval.value.expires))
+            format!(
+                "; the approval at log index {} ended {}",
+                approval.index,
+                day(approval.value.expires)
+            )
         }
         _ => String::new(),
     };
@@ -116,7 +134,7 @@ fn run_again(asked: &Asked, check: &str, failed: &Seen, passed: &Seen) -> Judged
         Outcome::Indeterminate,
         format!("{story}{ended}"),
         "no check run again until it passes",
-        format!("find out why it failed and change the tree, or have an approver sign `rerun` for tree {tree}"),
+        "find out why it failed and change the tree, or have an approver run `proofmark approve rerun`",
     );
     reason.r#where = format!("log index {before}, log index {after}");
     Judged::because(reason)

@@ -25,21 +25,23 @@ use evidence::predicates::SECRET_SCAN;
 use evidence::{Severity, Stage};
 
 use crate::catalogue::{Entry, Kind, Parameter, Setting, Tighter};
-use crate::observed::{Watch, judge_observed};
+use crate::observed::{Unit, Watch, judge_observed};
 
 pub(super) const ENTRY: Entry = Entry {
     id: "no-secrets",
     stages: &[Stage::Commit],
-    parameters: &[
-        Parameter {
-            name: "severity_min",
-            kind: Kind::Severity,
-            default: Some(Setting::Severity(Severity::Low)),
-            tighter: Tighter::Lower,
-            doc: "findings below this severity are counted and don't fail",
-        },
-    ],
-    judge: |asked| asked.each(SECRET_SCAN, WATCH.check, |asked, seen| Some(judge_observed(asked, seen, &WATCH))),
+    parameters: &[Parameter {
+        name: "severity_min",
+        kind: Kind::Severity,
+        default: Some(Setting::Severity(Severity::Low)),
+        tighter: Tighter::Lower,
+        doc: "findings below this severity are counted and don't fail",
+    }],
+    judge: |asked| {
+        asked.each(SECRET_SCAN, WATCH.check, |asked, seen| {
+            Some(judge_observed(asked, seen, &WATCH))
+        })
+    },
     judge_one: Some(|asked, seen| {
         (seen.statement.predicate_type == SECRET_SCAN).then(|| judge_observed(asked, seen, &WATCH))
     }),
@@ -52,5 +54,18 @@ static WATCH: Watch = Watch {
     finding: ("secret", "secrets"),
     fix: "revoke the credential where it was issued, then take it out of the tree",
     must_look: true,
-    units: &[("files", "file", "files"), ("commits", "commit", "commits")],
+    units: &[
+        Unit {
+            name: "files",
+            one: "file",
+            many: "files",
+            missed: Some("not searched"),
+        },
+        Unit {
+            name: "commits",
+            one: "commit",
+            many: "commits",
+            missed: Some("not searched"),
+        },
+    ],
 };

@@ -102,7 +102,12 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
     }
     let artifact = seen.context.check.strip_prefix(PREFIX).unwrap_or(&seen.context.check);
     let mut judged = Judged::pass();
-    let builder = seen.statement.predicate.pointer("/runDetails/builder/id").and_then(Value::as_str).unwrap_or("");
+    let builder = seen
+        .statement
+        .predicate
+        .pointer("/runDetails/builder/id")
+        .and_then(Value::as_str)
+        .unwrap_or("");
     if !builder.starts_with(BUILDER_ID_PREFIX) {
         judged.add(asked.reason_at(
             seen,
@@ -122,7 +127,7 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
         ));
     }
     let method = ours(seen, "method").and_then(Value::as_str).unwrap_or("");
-    if method.is_empty() || method == "declared" {
+    if ["", "none", "declared"].contains(&method) {
         judged.add(asked.reason_at(
             seen,
             Outcome::Indeterminate,
@@ -161,5 +166,8 @@ fn level(seen: &Seen) -> Option<u64> {
 
 /// What Proofmark says beside the standard's fields.
 fn ours<'a>(seen: &'a Seen, name: &str) -> Option<&'a Value> {
-    seen.statement.predicate.pointer("/buildDefinition/internalParameters/proofmark")?.get(name)
+    seen.statement
+        .predicate
+        .pointer("/buildDefinition/internalParameters/proofmark")?
+        .get(name)
 }

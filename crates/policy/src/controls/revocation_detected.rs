@@ -52,7 +52,10 @@ pub(super) const ENTRY: Entry = Entry {
         },
     ],
     judge: |asked| {
-        let runs = asked.history.current(asked.spec.stage).filter_map(|seen| one(asked, seen));
+        let runs = asked
+            .history
+            .current(asked.spec.stage)
+            .filter_map(|seen| one(asked, seen));
         runs.reduce(Judged::merge).unwrap_or_else(|| {
             Judged::because(asked.reason(
                 Outcome::Indeterminate,
@@ -72,7 +75,11 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
     match run(seen) {
         Run::Other => None,
         Run::Malformed => Some(asked.malformed(seen)),
-        Run::Of(run) => run.faults.iter().any(|fault| fault_name(fault) == FAULT).then(|| measured(asked, seen, &run)),
+        Run::Of(run) => run
+            .faults
+            .iter()
+            .any(|fault| fault_name(fault) == FAULT)
+            .then(|| measured(asked, seen, &run)),
     }
 }
 
@@ -110,7 +117,12 @@ fn measured(asked: &Asked, seen: &Seen, run: &ChaosExperiment) -> Judged {
         ),
         Some(_) => {}
     }
-    let credited = run.detectors.iter().filter(|d| d.self_test && !d.false_alarm).filter_map(|d| d.detected_us).min();
+    let credited = run
+        .detectors
+        .iter()
+        .filter(|d| d.self_test && !d.false_alarm)
+        .filter_map(|d| d.detected_us)
+        .min();
     match run.detected_us {
         None => fail(
             "nobody noticed a revoked credential in use",
@@ -128,7 +140,15 @@ fn measured(asked: &Asked, seen: &Seen, run: &ChaosExperiment) -> Judged {
             let what = "the detection is credited to no detector that proves anything: each failed its self-test, \
                         fired before the injection, or fired later";
             let fix = "mend the detectors, and run the stage again";
-            judged.add(reason(asked, seen, run, Outcome::Indeterminate, what, "detection by a working detector", fix));
+            judged.add(reason(
+                asked,
+                seen,
+                run,
+                Outcome::Indeterminate,
+                what,
+                "detection by a working detector",
+                fix,
+            ));
         }
         Some(_) => {}
     }
@@ -144,7 +164,10 @@ fn measured(asked: &Asked, seen: &Seen, run: &ChaosExperiment) -> Judged {
             "let the client lease a new credential when its own is refused, and try again",
         );
     } else if !run.steady_after {
-        fail("the system was not steady after a credential was revoked", "see what still failed in its logs");
+        fail(
+            "the system was not steady after a credential was revoked",
+            "see what still failed in its logs",
+        );
     }
     if let (Some(detected), Some(contained), Some(recovered)) = (run.detected_us, run.contained_us, run.recovered_us) {
         judged.note(format!(

@@ -58,7 +58,8 @@ static WATCH: Watch = Watch {
 /// One service's process, as the statement's fact `processes` has it.
 struct Process {
     service: String,
-    artifact: String,
+    /// The artifact it is configured to run; none where its command begins with something else.
+    artifact: Option<String>,
     expected: Option<Digest>,
     running: Option<Digest>,
 }
@@ -71,7 +72,9 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
     let mut judged = judge_observed(asked, seen, &WATCH);
     // The observation's own count says nothing that the processes don't.
     judged.notes.clear();
-    let Some(processes) = processes(seen) else { return Some(judged.merge(asked.malformed(seen))) };
+    let Some(processes) = processes(seen) else {
+        return Some(judged.merge(asked.malformed(seen)));
+    };
     if processes.is_empty() {
         judged.add(asked.reason_at(
             seen,
@@ -82,7 +85,7 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
         ));
     }
     for process in &processes {
-        let (Some(expected), Some(running)) = (process.expected, process.running) else {
+        let Some(running) = process.running else {
             judged.add(about(
                 asked,
                 seen,
@@ -93,10 +96,18 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
             ));
             continue;
         };
-        if expected != running {
-            let what = format!("it runs {}, and artifact `{}` is {}", digest(running), process.artifact, digest(expected));
-            judged.add(about(asked, seen, process, Outcome::Fail, what, WATCH.fix));
-        }
+        let what = match (&process.artifact, process.expected) {
+            (Some(_), Some(expected)) if expected == running => continue,
+            (Some(artifact), Some(expected)) => {
+                format!(
+                    "it runs {}, and artifact `{artifact}` is {}",
+                    digest(running),
+                    digest(expected)
+                )
+            }
+            _ => format!("it runs {}, which is no artifact of this attempt", digest(running)),
+        };
+        judged.add(about(asked, seen, process, Outcome::Fail, what, WATCH.fix));
     }
     if judged.outcome() == Outcome::Pass {
         let services = count(processes.len() as u64, "service runs", "services run");
@@ -112,26 +123,34 @@ fn joined(asked: &Asked, seen: &Seen) -> Judged {
         return judged;
     }
     for process in processes(seen).unwrap_or_default() {
-        let Some(expected) = process.expected else { continue };
-        let check = format!("provenance:{}", process.artifact);
-        if !asked.history.products().any(|(from, subject)| from == check && subject.sha256() == Some(expected)) {
-            let what = format!("{} is no product of artifact `{}` in this attempt", digest(expected), process.artifact);
+        let (Some(artifact), Some(expected)) = (&process.artifact, process.expected) else {
+            continue;
+        };
+        let check = format!("provenance:{artifact}");
+        if !asked
+            .history
+            .products()
+            .any(|(from, subject)| from == check && subject.sha256() == Some(expected))
+        {
+            let what = format!(
+                "{} is no product of artifact `{artifact}` in this attempt",
+                digest(expected)
+            );
             judged.add(about(asked, seen, &process, Outcome::Fail, what, WATCH.fix));
         }
     }
     judged
 }
 
-fn about(
-    asked: &Asked,
-    seen: &Seen,
-    process: &Process,
-    outcome: Outcome,
-    what: String,
-    fix: &str,
-) -> evidence::Reason {
+fn about(asked: &Asked, seen: &Seen, process: &Process, outcome: Outcome, what: String, fix: &str) -> evidence::Reason {
     let asks = "each service to run what this attempt built";
-    let mut reason = asked.reason_at(seen, outcome, format!("service `{}`: {what}", process.service), asks, fix);
+    let mut reason = asked.reason_at(
+        seen,
+        outcome,
+        format!("service `{}`: {what}", process.service),
+        asks,
+        fix,
+    );
     reason.r#where = format!("service `{}`", process.service);
     reason
 }
@@ -149,7 +168,7 @@ fn processes(seen: &Seen) -> Option<Vec<Process>> {
             };
             Some(Process {
                 service: text("service")?.to_owned(),
-                artifact: text("artifact")?.to_owned(),
+                artifact: text("artifact").map(str::to_owned),
                 expected: digest("expected"),
                 running: digest("running"),
             })

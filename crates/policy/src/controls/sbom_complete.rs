@@ -62,7 +62,10 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
         Some(gaps) => judged.add(asked.reason_at(
             seen,
             Outcome::Indeterminate,
-            format!("{} missing from the bill of materials", count(gaps, "manifest is", "manifests are")),
+            format!(
+                "{} missing from the bill of materials",
+                count(gaps, "manifest is", "manifests are")
+            ),
             "every manifest read",
             "see the gaps beside the vulnerabilities: commit lock files that are read, or leave the manifests out",
         )),

@@ -32,8 +32,11 @@ impl Keys {
 
     pub fn root(&self) -> TrustRoot {
         let id = |role: Role| self.0[&role].public_key().id();
-        let keys: BTreeMap<KeyId, PublicKey> =
-            self.0.values().map(|signer| (signer.public_key().id(), signer.public_key().clone())).collect();
+        let keys: BTreeMap<KeyId, PublicKey> = self
+            .0
+            .values()
+            .map(|signer| (signer.public_key().id(), signer.public_key().clone()))
+            .collect();
         let allow = |role: Role, predicates: &[&str]| Allowance {
             role,
             predicates: predicates.iter().map(|predicate| (*predicate).to_owned()).collect(),
@@ -42,13 +45,27 @@ impl Keys {
             version: 1,
             self_signed: true,
             keys,
-            roles: Role::ALL.into_iter().map(|role| (role, RoleKeys { keys: vec![id(role)], threshold: 1 })).collect(),
+            roles: Role::ALL
+                .into_iter()
+                .map(|role| {
+                    (
+                        role,
+                        RoleKeys {
+                            keys: vec![id(role)],
+                            threshold: 1,
+                        },
+                    )
+                })
+                .collect(),
             // The step may sign waivers and the approver scans: the policy itself must tell them apart.
             allow: vec![
                 allow(Role::Step, &[&STEP[..], &[WAIVER, APPROVAL]].concat()),
                 allow(Role::Approver, &[&STEP[..], &[WAIVER, APPROVAL]].concat()),
             ],
-            log: LogIdentity { origin: "example.test/log".to_owned(), key: id(Role::Log) },
+            log: LogIdentity {
+                origin: "example.test/log".to_owned(),
+                key: id(Role::Log),
+            },
             floor: policy::floor(),
         }
     }
@@ -62,12 +79,25 @@ impl Keys {
             .collect();
         let leaves: Vec<Hash> = envelopes.iter().map(|envelope| Leaf::of(envelope).hash()).collect();
         let size = leaves.len() as u64;
-        let checkpoint = Checkpoint { origin: root.log.origin.clone(), size, root: root_of(&leaves) };
+        let checkpoint = Checkpoint {
+            origin: root.log.origin.clone(),
+            size,
+            root: root_of(&leaves),
+        };
         let note = sign_checkpoint(&checkpoint, &self.0[&Role::Log]).unwrap();
         let checkpoint = Verified::checkpoint(&note, &root, now()).unwrap();
         let prove = |(index, envelope): (usize, &Envelope)| {
-            let proof = InclusionProof { index: index as u64, size, hashes: path(index, &leaves) };
-            Logged::prove(Verified::statement(envelope, &root, now()).unwrap(), &proof, &checkpoint).unwrap()
+            let proof = InclusionProof {
+                index: index as u64,
+                size,
+                hashes: path(index, &leaves),
+            };
+            Logged::prove(
+                Verified::statement(envelope, &root, now()).unwrap(),
+                &proof,
+                &checkpoint,
+            )
+            .unwrap()
         };
         envelopes.iter().enumerate().map(prove).collect()
     }
@@ -80,8 +110,11 @@ pub fn path(index: usize, leaves: &[Hash]) -> Vec<Hash> {
     }
     let split = leaves.len().next_power_of_two() / 2;
     let (left, right) = leaves.split_at(split);
-    let (mut out, sibling) =
-        if index < split { (path(index, left), right) } else { (path(index - split, right), left) };
+    let (mut out, sibling) = if index < split {
+        (path(index, left), right)
+    } else {
+        (path(index - split, right), left)
+    };
     out.push(root_of(sibling));
     out
 }
@@ -133,9 +166,17 @@ impl Release {
             previous: None,
             number: 1,
             controls: policy::floor(),
-            expected: expected.iter().map(|(stage, check)| (*stage, (*check).to_owned())).collect(),
+            expected: expected
+                .iter()
+                .map(|(stage, check)| (*stage, (*check).to_owned()))
+                .collect(),
         };
-        let mut release = Release { attempt, log: Vec::new(), now: now(), previous_controls: None };
+        let mut release = Release {
+            attempt,
+            log: Vec::new(),
+            now: now(),
+            previous_controls: None,
+        };
         release.run();
         release
     }
@@ -150,12 +191,24 @@ impl Release {
         let c = Stage::Commit;
         let b = Stage::Build;
         let all = vec![
-            self.statement(c, "secrets", SECRET_SCAN, tree(), &observed(&[("files", 412), ("commits", 96)])),
+            self.statement(
+                c,
+                "secrets",
+                SECRET_SCAN,
+                tree(),
+                &observed(&[("files", 412), ("commits", 96)]),
+            ),
             self.statement(c, "dependencies", DEPENDENCY_REVIEW, tree(), &observed(&[])),
             self.statement(c, "step:lint", TEST_RESULT, tree(), &tests("PASSED", &[])),
             self.statement(c, "step:unit-tests", TEST_RESULT, tree(), &tests("PASSED", &["a", "b"])),
             self.statement(b, "provenance:ledger", PROVENANCE, product("ledger"), &provenance()),
-            self.statement(b, "provenance:storefront", PROVENANCE, product("storefront"), &provenance()),
+            self.statement(
+                b,
+                "provenance:storefront",
+                PROVENANCE,
+                product("storefront"),
+                &provenance(),
+            ),
             self.statement(b, "sbom", SBOM, tree(), &sbom()),
             self.statement(b, "vulnerabilities", VULNS, tree(), &vulns()),
             self.statement(b, "licences", LICENCES, tree(), &observed(&[("components", 39)])),
@@ -171,7 +224,8 @@ impl Release {
             self.statement(Stage::Staging, "experiment:degrade-link", CHAOS, both(), &degradation()),
             self.statement(Stage::Production, "canary", CANARY, product("storefront"), &canary()),
         ];
-        self.log.extend(all.into_iter().map(|statement| (Role::Step, statement)));
+        self.log
+            .extend(all.into_iter().map(|statement| (Role::Step, statement)));
     }
 
     pub fn statement<P: serde::Serialize>(
@@ -204,9 +258,10 @@ impl Release {
     }
 
     pub fn index(&self, check: &str) -> usize {
-        let found = self.log.iter().rposition(|(_, statement)| {
-            statement.context().is_some_and(|context| context.check == check)
-        });
+        let found = self
+            .log
+            .iter()
+            .rposition(|(_, statement)| statement.context().is_some_and(|context| context.check == check));
         found.unwrap_or_else(|| panic!("no check `{check}`"))
     }
 
@@ -273,14 +328,29 @@ impl Release {
     }
 
     pub fn decide_on(&self, stage: Stage, statements: &[Logged<Verified<Statement>>]) -> Verdict {
-        let facts = Facts { now: self.now, previous_controls: self.previous_controls.clone() };
-        policy::decide(stage, &Evidence { attempt: &self.attempt, statements }, &facts)
+        let facts = Facts {
+            now: self.now,
+            previous_controls: self.previous_controls.clone(),
+        };
+        policy::decide(
+            stage,
+            &Evidence {
+                attempt: &self.attempt,
+                statements,
+            },
+            &facts,
+        )
     }
 
     /// What one control says.
     pub fn control(&self, stage: Stage, id: &str) -> Outcome {
         let verdict = self.decide(stage);
-        verdict.controls.iter().find(|(known, _)| known == id).unwrap_or_else(|| panic!("{id} not asked")).1
+        verdict
+            .controls
+            .iter()
+            .find(|(known, _)| known == id)
+            .unwrap_or_else(|| panic!("{id} not asked"))
+            .1
     }
 }
 
@@ -290,7 +360,12 @@ pub fn finding(rule: &str) -> Finding {
         rule: rule.to_owned(),
         severity: Severity::High,
         message: "a token of a provider stands in the tree".to_owned(),
-        span: Some(Span { path: "config/ci.env".to_owned(), line: 3, column: 14, commit: None }),
+        span: Some(Span {
+            path: "config/ci.env".to_owned(),
+            line: 3,
+            column: 14,
+            commit: None,
+        }),
         route: None,
         component: None,
         fix: "revoke it at the provider, then take it out".to_owned(),
@@ -313,11 +388,19 @@ pub fn observation(counts: &[(&str, u64)]) -> Observation {
     for (unit, n) in counts {
         coverage.add(unit, *n, *n);
     }
-    Observation { findings: vec![], gaps: vec![], coverage }
+    Observation {
+        findings: vec![],
+        gaps: vec![],
+        coverage,
+    }
 }
 
 pub fn observed(counts: &[(&str, u64)]) -> Observed {
-    Observed { tool: "proofmark/0.1.0".to_owned(), observation: observation(counts), facts: BTreeMap::new() }
+    Observed {
+        tool: "proofmark/0.1.0".to_owned(),
+        observation: observation(counts),
+        facts: BTreeMap::new(),
+    }
 }
 
 pub fn tests(result: &str, passed: &[&str]) -> TestResult {
@@ -363,17 +446,21 @@ pub fn vulns() -> Vulns {
             },
             result: vec![],
         },
-        metadata: ScanMetadata { scan_started_on: now(), scan_finished_on: now() },
+        metadata: ScanMetadata {
+            scan_started_on: now(),
+            scan_finished_on: now(),
+        },
         observation: observation(&[("components", 39)]),
     }
 }
 
 pub fn runtime() -> Observed {
-    let process = |name: &str| {
-        json!({ "service": name, "artifact": name, "expected": digest(name).hex(), "running": digest(name).hex() })
-    };
+    let process = |name: &str| json!({ "service": name, "artifact": name, "expected": digest(name).hex(), "running": digest(name).hex() });
     let mut observed = observed(&[("processes", 2)]);
-    observed.facts.insert("processes".to_owned(), json!([process("ledger"), process("storefront")]));
+    observed.facts.insert(
+        "processes".to_owned(),
+        json!([process("ledger"), process("storefront")]),
+    );
     observed
 }
 
@@ -429,7 +516,13 @@ fn fault(id: &str) -> FaultRun {
 }
 
 pub fn canary() -> CanaryRun {
-    let arm = |requests, errors| Arm { requests, errors, slow: 0, p50_us: 900, p99_us: 4000 };
+    let arm = |requests, errors| Arm {
+        requests,
+        errors,
+        slow: 0,
+        p50_us: 900,
+        p99_us: 4000,
+    };
     CanaryRun {
         old: Some(digest("storefront 1.3.9")),
         old_source: "baseline".to_owned(),

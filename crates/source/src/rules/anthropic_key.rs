@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/anthropic-key",
     what: "Anthropic API key",
     severity: Severity::Critical,
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("sk-{}-api03-{}AA", "ant", noise(WORD, 93));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "sk-ant-api03-short", None);
     }
 }

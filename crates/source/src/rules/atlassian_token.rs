@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/atlassian-token",
     what: "Atlassian token",
     severity: Severity::High,
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("ATA{}{}={}", "TT3", noise(WORD, 180), noise("0123456789ABCDEF", 8));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "ATATT3short", None);
     }
 }

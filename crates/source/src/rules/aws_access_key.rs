@@ -31,7 +31,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/aws-access-key",
     what: "AWS access key id",
     severity: Severity::High,
@@ -48,7 +48,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("AK{}{}", "IA", noise(BASE32, 16));
-        check(super::ENTRY.id, "config/settings.conf", &format!("id = {}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("id = {value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "AKIAIOSFODNN7EXAMPLE", None);
         check(super::ENTRY.id, "config/settings.conf", "AKIAIOSF", None);
     }

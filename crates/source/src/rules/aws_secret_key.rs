@@ -30,13 +30,29 @@ use evidence::Severity;
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/aws-secret-key",
     what: "AWS secret access key",
     severity: Severity::Critical,
     fix: "revoke it at the AWS IAM console, then read a new one from a secret store at run time",
-    keywords: &["AKIA", "ASIA", "aws_secret", "aws-secret", "awsSecret", "secret_access_key", "secretAccessKey", "SecretAccessKey", "secret_key", "secretKey", "aws_key"],
-    find: Find::Near { pattern: r"(?:^|[^A-Za-z0-9/+])(?P<value>[A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)", before: 0, after: 160 },
+    keywords: &[
+        "AKIA",
+        "ASIA",
+        "aws_secret",
+        "aws-secret",
+        "awsSecret",
+        "secret_access_key",
+        "secretAccessKey",
+        "SecretAccessKey",
+        "secret_key",
+        "secretKey",
+        "aws_key",
+    ],
+    find: Find::Near {
+        pattern: r"(?:^|[^A-Za-z0-9/+])(?P<value>[A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)",
+        before: 0,
+        after: 160,
+    },
     check,
 };
 
@@ -56,10 +72,30 @@ mod tests {
     #[test]
     fn rows() {
         let value = noise(BASE64, 40);
-        check(super::ENTRY.id, "config/settings.conf", &format!("aws_secret_access_key = {}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("aws_secret_access_key = {value}"),
+            Some(&value),
+        );
         let value = noise(BASE64, 40);
-        check(super::ENTRY.id, "config/settings.conf", &format!("AKIAAAAAAAAAAAAAAAAA:{}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("aws_secret_access_key = {}", noise(HEX, 40)), None);
-        check(super::ENTRY.id, "config/settings.conf", "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("AKIAAAAAAAAAAAAAAAAA:{value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("aws_secret_access_key = {}", noise(HEX, 40)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            None,
+        );
     }
 }

@@ -30,13 +30,17 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/azure-client-secret",
     what: "Azure AD client secret",
     severity: Severity::Critical,
     fix: "revoke it at the Azure portal, App registrations, then read a new one from a secret store at run time",
     keywords: &["Q~"],
-    find: Find::Near { pattern: r"(?:^|[^A-Za-z0-9_~.-])(?P<value>[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34})(?:[^A-Za-z0-9_~.-]|$)", before: 5, after: 40 },
+    find: Find::Near {
+        pattern: r"(?:^|[^A-Za-z0-9_~.-])(?P<value>[A-Za-z0-9_~.-]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34})(?:[^A-Za-z0-9_~.-]|$)",
+        before: 5,
+        after: 40,
+    },
     check: by_format,
 };
 
@@ -47,7 +51,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}8Q{}{}", noise(ALNUM, 3), "~", noise(ALNUM, 34));
-        check(super::ENTRY.id, "config/settings.conf", &format!("s={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("s={value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "abc8Q~short", None);
     }
 }

@@ -30,20 +30,25 @@ use evidence::Severity;
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/azure-sas",
     what: "Azure shared access signature",
     severity: Severity::High,
     fix: "revoke it at the Azure portal, then read a new one from a secret store at run time",
     keywords: &["sig="],
-    find: Find::Near { pattern: r"sig=(?P<value>[A-Za-z0-9%/+]{43,60}(?:%3[dD]|=))", before: 0, after: 90 },
+    find: Find::Near {
+        pattern: r"sig=(?P<value>[A-Za-z0-9%/+]{43,60}(?:%3[dD]|=))",
+        before: 0,
+        after: 90,
+    },
     check,
 };
 
 fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     let range = candidate.value.start.saturating_sub(400)..candidate.text.bytes.len().min(candidate.value.end + 400);
     let around = &candidate.text.bytes[range];
-    (checks::contains(around, b"sv=") && checks::contains(around, b"se=") && checks::random(candidate.value())).then_some(Validation::Format)
+    (checks::contains(around, b"sv=") && checks::contains(around, b"se=") && checks::random(candidate.value()))
+        .then_some(Validation::Format)
 }
 
 #[cfg(test)]
@@ -53,7 +58,17 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}%3D", noise(ALNUM, 43));
-        check(super::ENTRY.id, "config/settings.conf", &format!("https://a.blob.core.windows.net/c?sv=2022&se=2030&sig={}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("sig={}%3D", noise(ALNUM, 43)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("https://a.blob.core.windows.net/c?sv=2022&se=2030&sig={value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("sig={}%3D", noise(ALNUM, 43)),
+            None,
+        );
     }
 }

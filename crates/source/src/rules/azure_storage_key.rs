@@ -31,13 +31,26 @@ use crate::checks;
 use crate::matcher::machine_made;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/azure-storage-key",
     what: "Azure storage account key",
     severity: Severity::Critical,
     fix: "revoke it at the Azure portal, Access keys, then read a new one from a secret store at run time",
-    keywords: &["AccountKey", "accountKey", "StorageKey", "storageKey", "storage_key", "SharedAccessKey", "account_key", "azure"],
-    find: Find::Near { pattern: r"(?:^|[^A-Za-z0-9+/])(?P<value>[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=)(?:[^A-Za-z0-9+/=]|$)", before: 0, after: 140 },
+    keywords: &[
+        "AccountKey",
+        "accountKey",
+        "StorageKey",
+        "storageKey",
+        "storage_key",
+        "SharedAccessKey",
+        "account_key",
+        "azure",
+    ],
+    find: Find::Near {
+        pattern: r"(?:^|[^A-Za-z0-9+/])(?P<value>[A-Za-z0-9+/]{86}==|[A-Za-z0-9+/]{43}=)(?:[^A-Za-z0-9+/=]|$)",
+        before: 0,
+        after: 140,
+    },
     check,
 };
 
@@ -47,7 +60,10 @@ fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     let before = &candidate.text.bytes[candidate.value.start.saturating_sub(24)..candidate.value.start];
     let named = checks::contains(&before.to_ascii_lowercase(), b"key");
     let well_known = value.starts_with(b"Eby8vdM02xNO");
-    let real = checks::entropy(value) > 4.0 && !well_known && !checks::plain_placeholder(value) && !machine_made(&candidate.text);
+    let real = checks::entropy(value) > 4.0
+        && !well_known
+        && !checks::plain_placeholder(value)
+        && !machine_made(&candidate.text);
     (real && (named || value.len() == 88)).then_some(Validation::Format)
 }
 
@@ -58,9 +74,24 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}==", noise(BASE64, 86));
-        check(super::ENTRY.id, "config/settings.conf", &format!("AccountKey={};", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("AccountKey={value};"),
+            Some(&value),
+        );
         let value = format!("{}=", noise(BASE64, 43));
-        check(super::ENTRY.id, "config/settings.conf", &format!("SharedAccessKey={}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("AccountKey={}==", "A".repeat(86)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("SharedAccessKey={value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("AccountKey={}==", "A".repeat(86)),
+            None,
+        );
     }
 }

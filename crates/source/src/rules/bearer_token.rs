@@ -18,8 +18,8 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at whoever issued it first: it is known. Then keep the new one in a secret store, hand it over as a file
-//! at run time, and only then clean up the history.
+//! Change it at the service that issued it first: it is known. Then keep the new one in a secret store, hand it over
+//! as a file at run time, and only then clean up the history.
 //!
 //! ## References
 //!
@@ -31,20 +31,26 @@ use crate::checks;
 use crate::matcher::by_entropy;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/bearer-token",
     what: "bearer token",
     severity: Severity::Medium,
-    fix: "revoke it at whoever issued it, then read a new one from a secret store at run time",
+    fix: "change it at the service that issued it, then read the new one from a secret store at run time",
     keywords: &["bearer "],
-    find: Find::Near { pattern: r"(?i:bearer) (?P<value>[A-Za-z0-9_.~+/-]{20,400}={0,2})(?:[^A-Za-z0-9_.~+/=-]|$)", before: 0, after: 410 },
+    find: Find::Near {
+        pattern: r"(?i:bearer) (?P<value>[A-Za-z0-9_.~+/-]{20,400}={0,2})(?:[^A-Za-z0-9_.~+/=-]|$)",
+        before: 0,
+        after: 410,
+    },
     check,
 };
 
 fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     let value = candidate.value();
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
-    (digits >= 2 && !checks::wordlike(value)).then(|| by_entropy(candidate)).flatten()
+    (digits >= 2 && !checks::wordlike(value))
+        .then(|| by_entropy(candidate))
+        .flatten()
 }
 
 #[cfg(test)]
@@ -54,8 +60,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = noise(ALNUM, 40);
-        check(super::ENTRY.id, "config/settings.conf", &format!("Authorization: Bearer {}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "Authorization: Bearer your-access-token-goes-here", None);
-        check(super::ENTRY.id, "config/settings.conf", "bearer authentication_scheme_of_the_web", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("Authorization: Bearer {value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "Authorization: Bearer your-access-token-goes-here",
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "bearer authentication_scheme_of_the_web",
+            None,
+        );
     }
 }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/contentful-token",
     what: "Contentful management token",
     severity: Severity::High,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["CFP", "AT-"].concat(), noise(WORD, 43));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["CFP", "AT-"].concat(), "x".repeat(43)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["CFP", "AT-"].concat(), noise(WORD, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["CFP", "AT-"].concat(), "x".repeat(43)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["CFP", "AT-"].concat(), noise(WORD, 5)),
+            None,
+        );
     }
 }

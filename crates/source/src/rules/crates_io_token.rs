@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/crates-io-token",
     what: "crates.io token",
     severity: Severity::Critical,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["c", "io"].concat(), noise(ALNUM, 32));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["c", "io"].concat(), "x".repeat(32)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["c", "io"].concat(), noise(ALNUM, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["c", "io"].concat(), "x".repeat(32)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["c", "io"].concat(), noise(ALNUM, 5)),
+            None,
+        );
     }
 }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/digitalocean-token",
     what: "DigitalOcean token",
     severity: Severity::Critical,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["dop", "_v1_"].concat(), noise(HEX, 64));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["dop", "_v1_"].concat(), "x".repeat(64)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["dop", "_v1_"].concat(), noise(HEX, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["dop", "_v1_"].concat(), "x".repeat(64)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["dop", "_v1_"].concat(), noise(HEX, 5)),
+            None,
+        );
     }
 }

@@ -30,13 +30,17 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/discord-webhook",
     what: "Discord webhook address",
     severity: Severity::Medium,
     fix: "revoke it at the channel's settings, then read a new one from a secret store at run time",
     keywords: &["/api/webhooks/"],
-    find: Find::Near { pattern: r"discord(?:app)?\.com/api/webhooks/[0-9]{16,21}/(?P<value>[A-Za-z0-9_-]{60,80})", before: 30, after: 110 },
+    find: Find::Near {
+        pattern: r"discord(?:app)?\.com/api/webhooks/[0-9]{16,21}/(?P<value>[A-Za-z0-9_-]{60,80})",
+        before: 30,
+        after: 110,
+    },
     check: by_format,
 };
 
@@ -47,7 +51,17 @@ mod tests {
     #[test]
     fn rows() {
         let value = noise(WORD, 68);
-        check(super::ENTRY.id, "config/settings.conf", &format!("https://discord.com/api/webhooks/123456789012345678/{}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "https://discord.com/api/webhooks/123/abc", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("https://discord.com/api/webhooks/123456789012345678/{value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "https://discord.com/api/webhooks/123/abc",
+            None,
+        );
     }
 }

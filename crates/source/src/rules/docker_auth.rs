@@ -19,35 +19,35 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at the registry first: it is known. Then keep the new one in a secret store, hand it over as a file at
+//! Change it at the registry first: it is known. Then keep the new one in a secret store, hand it over as a file at
 //! run time, and only then clean up the history.
 //!
 //! ## References
 //!
 //! - <https://docs.docker.com/reference/cli/docker/login/>
 
-use base64::Engine;
-
 use evidence::Severity;
 
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/docker-auth",
     what: "registry credential in a Docker configuration",
     severity: Severity::High,
-    fix: "revoke it at the registry, then read a new one from a secret store at run time",
+    fix: "change it at the registry, then read the new one from a secret store at run time",
     keywords: &["\"auth\""],
-    find: Find::Near { pattern: r#""auth"\s*:\s*"(?P<value>[A-Za-z0-9+/]{8,}={0,2})""#, before: 0, after: 600 },
+    find: Find::Near {
+        pattern: r#""auth"\s*:\s*"(?P<value>[A-Za-z0-9+/]{8,}={0,2})""#,
+        before: 0,
+        after: 600,
+    },
     check,
 };
 
 fn check(candidate: &Candidate<'_>) -> Option<Validation> {
-    let decoded = base64::engine::general_purpose::STANDARD.decode(candidate.value()).ok()?;
-    let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-    let printable = decoded.iter().all(u8::is_ascii_graphic);
-    (printable && !user.is_empty() && password.len() >= 4 && !checks::placeholder(password.as_bytes())).then_some(Validation::Checksum)
+    let password = checks::basic_password(candidate.value())?;
+    (password.len() >= 4 && !checks::placeholder(password.as_bytes())).then_some(Validation::Checksum)
 }
 
 #[cfg(test)]
@@ -59,8 +59,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = base64::engine::general_purpose::STANDARD.encode(format!("robot:{}", noise(ALNUM, 16)));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{{\"auth\": \"{}\"}}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "{\"auth\": \"bm9ib2R5\"}", None);
-        check(super::ENTRY.id, "config/settings.conf", "{\"auth\": \"required\"}", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{{\"auth\": \"{value}\"}}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "{\"auth\": \"bm9ib2R5\"}",
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "{\"auth\": \"required\"}",
+            None,
+        );
     }
 }

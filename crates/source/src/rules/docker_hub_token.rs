@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/docker-hub-token",
     what: "Docker Hub token",
     severity: Severity::Critical,
@@ -47,7 +47,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("dckr_{}{}", "pat_", noise(ALNUM, 27));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "dckr_pat_xxxxxxxxxxxxxxxxxxxxxxxxxxx", None);
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "dckr_pat_xxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            None,
+        );
     }
 }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/dynatrace-token",
     what: "Dynatrace token",
     severity: Severity::High,
@@ -47,8 +47,18 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("dt0{}.{}.{}", "c01", noise(UPPER, 24), noise(UPPER, 64));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["dt0", "c01."].concat(), "x".repeat(24)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["dt0", "c01."].concat(), noise(UPPER, 5)), None);
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["dt0", "c01."].concat(), "x".repeat(24)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["dt0", "c01."].concat(), noise(UPPER, 5)),
+            None,
+        );
     }
 }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/figma-token",
     what: "Figma token",
     severity: Severity::Medium,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["fi", "gd_"].concat(), noise(WORD, 40));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["fi", "gd_"].concat(), "x".repeat(40)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["fi", "gd_"].concat(), noise(WORD, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["fi", "gd_"].concat(), "x".repeat(40)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["fi", "gd_"].concat(), noise(WORD, 5)),
+            None,
+        );
     }
 }

@@ -31,7 +31,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/flyio-token",
     what: "Fly.io token",
     severity: Severity::Critical,
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("fm{}{}", "2_", noise(ALNUM, 120));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "fm2_short", None);
     }
 }

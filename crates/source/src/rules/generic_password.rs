@@ -19,8 +19,8 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at where it is used first: it is known. Then keep the new one in a secret store, hand it over as a file
-//! at run time, and only then clean up the history.
+//! Change it at the service it opens first: it is known. Then keep the new one in a secret store, hand it over as a
+//! file at run time, and only then clean up the history.
 //!
 //! ## References
 //!
@@ -30,12 +30,23 @@ use evidence::Severity;
 
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/generic-password",
     what: "password",
     severity: Severity::High,
-    fix: "revoke it at where it is used, then read a new one from a secret store at run time",
-    keywords: &["passw", "pwd", "passphrase", "_pass", "Pass", "pass=", "pass\"", "pass:", "pass>", "pass'"],
+    fix: "change it at the service it opens, then read the new one from a secret store at run time",
+    keywords: &[
+        "passw",
+        "pwd",
+        "passphrase",
+        "_pass",
+        "Pass",
+        "pass=",
+        "pass\"",
+        "pass:",
+        "pass>",
+        "pass'",
+    ],
     find: Find::Code(crate::generic::password),
     check,
 };
@@ -51,12 +62,32 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}!7x", noise(ALNUM, 9));
-        check(super::ENTRY.id, "config/settings.conf", &format!("password = \"{}\"", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("password = \"{value}\""),
+            Some(&value),
+        );
         let value = noise(ALNUM, 12);
-        check(super::ENTRY.id, "config/settings.conf", &format!("<add key=\"x\" password=\"{}\"/>", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("<add key=\"x\" password=\"{value}\"/>"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "password = \"password\"", None);
-        check(super::ENTRY.id, "config/settings.conf", "password = os.environ[\"PW\"]", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "password = os.environ[\"PW\"]",
+            None,
+        );
         check(super::ENTRY.id, "config/settings.conf", "password: ${PW}", None);
-        check(super::ENTRY.id, "config/settings.conf", "const passwordField = \"user_password_field\"", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "const passwordField = \"user_password_field\"",
+            None,
+        );
     }
 }

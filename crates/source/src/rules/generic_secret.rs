@@ -19,8 +19,8 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at where it is used first: it is known. Then keep the new one in a secret store, hand it over as a file
-//! at run time, and only then clean up the history.
+//! Change it at the service it opens first: it is known. Then keep the new one in a secret store, hand it over as a
+//! file at run time, and only then clean up the history.
 //!
 //! ## References
 //!
@@ -30,12 +30,38 @@ use evidence::Severity;
 
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/generic-secret",
     what: "secret",
     severity: Severity::High,
-    fix: "revoke it at where it is used, then read a new one from a secret store at run time",
-    keywords: &["secret", "token", "apikey", "apiKey", "ApiKey", "APIKey", "accesskey", "accessKey", "AccessKey", "authkey", "authKey", "AuthKey", "privatekey", "privateKey", "PrivateKey", "signingKey", "SigningKey", "encryptionKey", "EncryptionKey", "credential", "_key", "-key", ".key", "_auth", "_salt"],
+    fix: "change it at the service it opens, then read the new one from a secret store at run time",
+    keywords: &[
+        "secret",
+        "token",
+        "apikey",
+        "apiKey",
+        "ApiKey",
+        "APIKey",
+        "accesskey",
+        "accessKey",
+        "AccessKey",
+        "authkey",
+        "authKey",
+        "AuthKey",
+        "privatekey",
+        "privateKey",
+        "PrivateKey",
+        "signingKey",
+        "SigningKey",
+        "encryptionKey",
+        "EncryptionKey",
+        "credential",
+        "_key",
+        "-key",
+        ".key",
+        "_auth",
+        "_salt",
+    ],
     find: Find::Code(crate::generic::secret),
     check,
 };
@@ -51,13 +77,38 @@ mod tests {
     #[test]
     fn rows() {
         let value = noise(ALNUM, 32);
-        check(super::ENTRY.id, "config/settings.conf", &format!("api_key = \"{}\"", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("api_key = \"{value}\""),
+            Some(&value),
+        );
         let value = noise(HEX, 40);
-        check(super::ENTRY.id, "config/settings.conf", &format!("  secretKey: \"{}\",", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "secret = \"my-secret-name\"", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("  secretKey: \"{value}\","),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "secret = \"my-secret-name\"",
+            None,
+        );
         check(super::ENTRY.id, "config/settings.conf", "token := getToken(ctx)", None);
         check(super::ENTRY.id, "config/settings.conf", "api_key: \"${API_KEY}\"", None);
-        check(super::ENTRY.id, "config/settings.conf", "secret_name = \"prod/db/credentials\"", None);
-        check(super::ENTRY.id, "config/settings.conf", "primary_key = \"a8f3b2c1d4e5f6a7\"", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "secret_name = \"prod/db/credentials\"",
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "primary_key = \"a8f3b2c1d4e5f6a7\"",
+            None,
+        );
     }
 }

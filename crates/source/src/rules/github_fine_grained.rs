@@ -33,7 +33,7 @@ use crate::checks;
 use crate::matcher::by_format;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/github-fine-grained",
     what: "GitHub fine-grained token",
     severity: Severity::Critical,
@@ -46,7 +46,11 @@ pub const ENTRY: super::super::Entry = super::super::Entry {
 fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     // The checksum of this format is not published; a match of the known scheme is proof, its absence is none.
     let body = "github_pat_".len() + 23;
-    if checks::crc32_base62_suffix(candidate.value(), body) { Some(Validation::Checksum) } else { by_format(candidate) }
+    if checks::crc32_base62_suffix(candidate.value(), body) {
+        Some(Validation::Checksum)
+    } else {
+        by_format(candidate)
+    }
 }
 
 #[cfg(test)]
@@ -56,7 +60,17 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("github_{}{}_{}", "pat_", noise(ALNUM, 22), noise(ALNUM, 59));
-        check(super::ENTRY.id, "config/settings.conf", &format!("t: {}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("github_pat_{}_{}", noise(ALNUM, 22), noise(ALNUM, 20)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("t: {value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("github_pat_{}_{}", noise(ALNUM, 22), noise(ALNUM, 20)),
+            None,
+        );
     }
 }

@@ -32,7 +32,7 @@ use evidence::Severity;
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/github-token",
     what: "GitHub token",
     severity: Severity::Critical,
@@ -54,22 +54,45 @@ mod tests {
     #[test]
     fn rows() {
         let value = github("ghp");
-        check(super::ENTRY.id, "config/settings.conf", &format!("GITHUB_TOKEN={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("GITHUB_TOKEN={value}"),
+            Some(&value),
+        );
         let value = github("gho");
-        check(super::ENTRY.id, "config/settings.conf", &format!("x={}\\n", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("x={value}\\n"),
+            Some(&value),
+        );
         let value = github("ghu");
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         let value = github("ghs");
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         let value = github("ghr");
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("ghp_{}", noise(ALNUM, 36)), None);
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("ghp_{}", noise(ALNUM, 36)),
+            None,
+        );
         check(super::ENTRY.id, "config/settings.conf", "ghp_short", None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("a{}", github("ghp")), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("a{}", github("ghp")),
+            None,
+        );
     }
 
     fn github(kind: &str) -> String {
         let body = noise(ALNUM, 30);
-        format!("{kind}_{body}{}", String::from_utf8_lossy(&checks::base62_6(checks::crc32(body.as_bytes()))))
+        format!(
+            "{kind}_{body}{}",
+            String::from_utf8_lossy(&checks::base62_6(checks::crc32(body.as_bytes())))
+        )
     }
 }

@@ -33,13 +33,18 @@ use crate::checks;
 use crate::matcher::by_format;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/gitlab-token",
     what: "GitLab token",
     severity: Severity::Critical,
     fix: "revoke it at gitlab.com, Access tokens, then read a new one from a secret store at run time",
-    keywords: &["glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glft-", "glimt-", "glagent-", "glsoat-", "glffct-", "gloas-", "glrtr-", "glwt-"],
-    find: Find::Token(r"gl(?:pat|dt|rtr|rt|ptt|cbt|ft|imt|agent|soat|ffct|oas|wt)-(?:[A-Za-z0-9_-]{27,300}\.[0-9a-z]{2}\.?[0-9a-z]{2}[0-9a-z]{5,7}|[A-Za-z0-9_-]{20,80}(?:\.[0-9a-z]{9})?)"),
+    keywords: &[
+        "glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glft-", "glimt-", "glagent-", "glsoat-", "glffct-", "gloas-",
+        "glrtr-", "glwt-",
+    ],
+    find: Find::Token(
+        r"gl(?:pat|dt|rtr|rt|ptt|cbt|ft|imt|agent|soat|ffct|oas|wt)-(?:[A-Za-z0-9_-]{27,300}\.[0-9a-z]{2}\.?[0-9a-z]{2}[0-9a-z]{5,7}|[A-Za-z0-9_-]{20,80}(?:\.[0-9a-z]{9})?)",
+    ),
     check,
 };
 
@@ -48,9 +53,16 @@ fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     let value = candidate.value();
     let routable = value.contains(&b'.') && value.len() > 7 && {
         let (body, sum) = value.split_at(value.len() - 7);
-        std::str::from_utf8(sum).ok().and_then(|digits| u32::from_str_radix(digits, 36).ok()) == Some(checks::crc32(body))
+        std::str::from_utf8(sum)
+            .ok()
+            .and_then(|digits| u32::from_str_radix(digits, 36).ok())
+            == Some(checks::crc32(body))
     };
-    if routable { Some(Validation::Checksum) } else { by_format(candidate) }
+    if routable {
+        Some(Validation::Checksum)
+    } else {
+        by_format(candidate)
+    }
 }
 
 #[cfg(test)]
@@ -61,12 +73,32 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("gl{}{}", "pat-", noise(ALNUM, 20));
-        check(super::ENTRY.id, "config/settings.conf", &format!("t={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("t={value}"),
+            Some(&value),
+        );
         let value = format!("gl{}{}", "dt-", noise(ALNUM, 20));
-        check(super::ENTRY.id, "config/settings.conf", &format!("t={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("t={value}"),
+            Some(&value),
+        );
         let value = routable();
-        check(super::ENTRY.id, "config/settings.conf", &format!("t={}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "glpat-xxxxxxxxxxxxxxxxxxxx", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("t={value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "glpat-xxxxxxxxxxxxxxxxxxxx",
+            None,
+        );
         check(super::ENTRY.id, "config/settings.conf", "glpat-short", None);
     }
 

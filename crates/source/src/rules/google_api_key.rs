@@ -31,7 +31,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/google-api-key",
     what: "Google API key",
     severity: Severity::Medium,
@@ -48,7 +48,17 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("AI{}{}", "za", noise(ALNUM, 35));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key={}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "AIzaSyExampleExampleExampleExampleExamp", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key={value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "AIzaSyExampleExampleExampleExampleExamp",
+            None,
+        );
     }
 }

@@ -31,7 +31,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/google-oauth",
     what: "Google OAuth secret",
     severity: Severity::High,
@@ -48,9 +48,14 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("GOC{}{}", "SPX-", noise(WORD, 28));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         let value = format!("ya{}{}", "29.", noise(WORD, 120));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "GOCSPX-xxxxxxxxxxxxxxxxxxxxxxxxxxxx", None);
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "GOCSPX-xxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            None,
+        );
     }
 }

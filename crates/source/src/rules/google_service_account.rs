@@ -30,13 +30,17 @@ use evidence::Severity;
 
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/google-service-account",
     what: "Google service account key",
     severity: Severity::Critical,
     fix: "revoke it at the Google Cloud console, IAM, Service accounts, then read a new one from a secret store at run time",
     keywords: &["service_account"],
-    find: Find::Near { pattern: r#""private_key"\s*:\s*"(?P<value>-----BEGIN (?:RSA )?PRIVATE KEY-----[A-Za-z0-9+/=\\nr]{100,6000}-----END (?:RSA )?PRIVATE KEY-----)"#, before: 4096, after: 6144 },
+    find: Find::Near {
+        pattern: r#""private_key"\s*:\s*"(?P<value>-----BEGIN (?:RSA )?PRIVATE KEY-----[A-Za-z0-9+/=\\nr]{100,6000}-----END (?:RSA )?PRIVATE KEY-----)"#,
+        before: 4096,
+        after: 6144,
+    },
     check: by_structure,
 };
 
@@ -50,8 +54,23 @@ mod tests {
 
     #[test]
     fn rows() {
-        let value = format!("-----BEGIN {} KEY-----\\n{}\\n-----END {} KEY-----", "PRIVATE", noise(BASE64, 800), "PRIVATE");
-        check(super::ENTRY.id, "config/settings.conf", &format!("{{\"type\": \"service_account\", \"private_key\": \"{}\"}}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "{\"type\": \"service_account\", \"private_key\": \"$KEY\"}", None);
+        let value = format!(
+            "-----BEGIN {} KEY-----\\n{}\\n-----END {} KEY-----",
+            "PRIVATE",
+            noise(BASE64, 800),
+            "PRIVATE"
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{{\"type\": \"service_account\", \"private_key\": \"{value}\"}}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "{\"type\": \"service_account\", \"private_key\": \"$KEY\"}",
+            None,
+        );
     }
 }

@@ -18,7 +18,7 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at Grafana, Service accounts first: it is known. Then keep the new one in a secret store, hand it over as
+//! Change it at Grafana, Service accounts first: it is known. Then keep the new one in a secret store, hand it over as
 //! a file at run time, and only then clean up the history.
 //!
 //! ## References
@@ -30,11 +30,11 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/grafana-token",
     what: "Grafana token",
     severity: Severity::High,
-    fix: "revoke it at Grafana, Service accounts, then read a new one from a secret store at run time",
+    fix: "change it at Grafana, Service accounts, then read the new one from a secret store at run time",
     keywords: &["glsa_", "glc_"],
     find: Find::Token(r"(?:glsa_[A-Za-z0-9]{32}_[0-9a-fA-F]{8}|glc_[A-Za-z0-9+/]{32,400}={0,2})"),
     check: by_format,
@@ -47,7 +47,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("gl{}{}_{}", "sa_", noise(ALNUM, 32), noise(HEX, 8));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "glsa_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_00000000", None);
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "glsa_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_00000000",
+            None,
+        );
     }
 }

@@ -31,13 +31,17 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/heroku-key",
     what: "Heroku API key",
     severity: Severity::High,
     fix: "revoke it at dashboard.heroku.com/account, then read a new one from a secret store at run time",
     keywords: &["HRKU-", "heroku"],
-    find: Find::Near { pattern: r#"(?i:HRKU-[A-Za-z0-9_-]{58,70}|heroku[A-Za-z0-9_" \t:.=>-]{0,40}[="\x27: \t](?P<value>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}))"#, before: 0, after: 110 },
+    find: Find::Near {
+        pattern: r#"(?i:HRKU-[A-Za-z0-9_-]{58,70}|heroku[A-Za-z0-9_" \t:.=>-]{0,40}[="\x27: \t](?P<value>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}))"#,
+        before: 0,
+        after: 110,
+    },
     check: by_format,
 };
 
@@ -48,9 +52,14 @@ mod tests {
     #[test]
     fn rows() {
         let value = uuid();
-        check(super::ENTRY.id, "config/settings.conf", &format!("HEROKU_API_KEY={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("HEROKU_API_KEY={value}"),
+            Some(&value),
+        );
         let value = format!("HR{}{}", "KU-", noise(WORD, 62));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "heroku ps:scale web=1", None);
     }
 }

@@ -31,7 +31,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/huggingface-token",
     what: "Hugging Face token",
     severity: Severity::High,
@@ -48,8 +48,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["h", "f_"].concat(), noise(ALNUM, 34));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["h", "f_"].concat(), "x".repeat(34)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["h", "f_"].concat(), noise(ALNUM, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["h", "f_"].concat(), "x".repeat(34)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["h", "f_"].concat(), noise(ALNUM, 5)),
+            None,
+        );
     }
 }

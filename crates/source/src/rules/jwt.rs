@@ -19,8 +19,8 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at whoever issued it first: it is known. Then keep the new one in a secret store, hand it over as a file
-//! at run time, and only then clean up the history.
+//! Change it at the service that issued it first: it is known. Then keep the new one in a secret store, hand it over
+//! as a file at run time, and only then clean up the history.
 //!
 //! ## References
 //!
@@ -32,11 +32,11 @@ use evidence::Severity;
 
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/jwt",
     what: "JSON Web Token",
     severity: Severity::Medium,
-    fix: "revoke it at whoever issued it, then read a new one from a secret store at run time",
+    fix: "change it at the service that issued it, then read the new one from a secret store at run time",
     keywords: &["eyJ"],
     find: Find::Token(r"(?P<value>eyJ[A-Za-z0-9_-]{10,2000}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{16,1000})"),
     check,
@@ -46,7 +46,9 @@ pub const ENTRY: super::super::Entry = super::super::Entry {
 fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     let mut parts = candidate.value().split(|byte| *byte == b'.');
     let mut object = || {
-        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(parts.next()?)
+            .ok()?;
         serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&bytes).ok()
     };
     let (header, claims) = (object()?, object()?);
@@ -64,14 +66,34 @@ mod tests {
     #[test]
     fn rows() {
         let value = jwt();
-        check(super::ENTRY.id, "config/settings.conf", &format!("token: {}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "eyJhbGciOi.eyJub3Rqc29u.short", None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("eyJ{}.eyJ{}.{}", noise(ALNUM, 30), noise(ALNUM, 30), noise(ALNUM, 43)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("token: {value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "eyJhbGciOi.eyJub3Rqc29u.short",
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("eyJ{}.eyJ{}.{}", noise(ALNUM, 30), noise(ALNUM, 30), noise(ALNUM, 43)),
+            None,
+        );
     }
 
     fn jwt() -> String {
         let part = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
         let claims = format!(r#"{{"sub":"{}","iat":1700000000}}"#, noise(HEX, 12));
-        format!("{}.{}.{}", part(r#"{"alg":"HS256","typ":"JWT"}"#), part(&claims), noise(WORD, 43))
+        format!(
+            "{}.{}.{}",
+            part(r#"{"alg":"HS256","typ":"JWT"}"#),
+            part(&claims),
+            noise(WORD, 43)
+        )
     }
 }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/linear-key",
     what: "Linear API key",
     severity: Severity::High,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["lin_", "api_"].concat(), noise(ALNUM, 40));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["lin_", "api_"].concat(), "x".repeat(40)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["lin_", "api_"].concat(), noise(ALNUM, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["lin_", "api_"].concat(), "x".repeat(40)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["lin_", "api_"].concat(), noise(ALNUM, 5)),
+            None,
+        );
     }
 }

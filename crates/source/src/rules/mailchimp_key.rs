@@ -30,13 +30,17 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/mailchimp-key",
     what: "Mailchimp API key",
     severity: Severity::High,
     fix: "revoke it at admin.mailchimp.com/account/api, then read a new one from a secret store at run time",
     keywords: &["-us"],
-    find: Find::Near { pattern: r"(?:^|[^A-Za-z0-9])(?P<value>[0-9a-f]{32}-us[0-9]{1,2})(?:[^A-Za-z0-9]|$)", before: 34, after: 6 },
+    find: Find::Near {
+        pattern: r"(?:^|[^A-Za-z0-9])(?P<value>[0-9a-f]{32}-us[0-9]{1,2})(?:[^A-Za-z0-9]|$)",
+        before: 34,
+        after: 6,
+    },
     check: by_format,
 };
 
@@ -47,7 +51,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}-{}12", noise(HEX, 32), "us");
-        check(super::ENTRY.id, "config/settings.conf", &format!("k={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("k={value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "deadbeef-us1", None);
     }
 }

@@ -30,13 +30,17 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/mailgun-key",
     what: "Mailgun key",
     severity: Severity::High,
     fix: "revoke it at app.mailgun.com/settings/api_security, then read a new one from a secret store at run time",
     keywords: &["key-", "mailgun"],
-    find: Find::Near { pattern: r"(?:^|[^A-Za-z0-9-])(?P<value>key-[0-9a-f]{32}|[0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8})(?:[^A-Za-z0-9-]|$)", before: 2, after: 90 },
+    find: Find::Near {
+        pattern: r"(?:^|[^A-Za-z0-9-])(?P<value>key-[0-9a-f]{32}|[0-9a-f]{32}-[0-9a-f]{8}-[0-9a-f]{8})(?:[^A-Za-z0-9-]|$)",
+        before: 2,
+        after: 90,
+    },
     check: by_format,
 };
 
@@ -47,7 +51,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("ke{}{}", "y-", noise(HEX, 32));
-        check(super::ENTRY.id, "config/settings.conf", &format!("k: {}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("k: {value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "key-value", None);
     }
 }

@@ -219,7 +219,10 @@ pub static PAGES: &[(&str, &str)] = &[
     ("secret/gitlab-token", include_str!("gitlab_token.rs")),
     ("secret/google-api-key", include_str!("google_api_key.rs")),
     ("secret/google-oauth", include_str!("google_oauth.rs")),
-    ("secret/google-service-account", include_str!("google_service_account.rs")),
+    (
+        "secret/google-service-account",
+        include_str!("google_service_account.rs"),
+    ),
     ("secret/grafana-token", include_str!("grafana_token.rs")),
     ("secret/groq-key", include_str!("groq_key.rs")),
     ("secret/heroku-key", include_str!("heroku_key.rs")),

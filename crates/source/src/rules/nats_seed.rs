@@ -19,8 +19,8 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at the operator: make a new key first: it is known. Then keep the new one in a secret store, hand it over
-//! as a file at run time, and only then clean up the history.
+//! Make a new key and remove the old one from its account first: it is known. Then keep the new one in a secret store,
+//! hand it over as a file at run time, and only then clean up the history.
 //!
 //! ## References
 //!
@@ -30,11 +30,11 @@ use evidence::Severity;
 
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/nats-seed",
     what: "NATS seed",
     severity: Severity::Critical,
-    fix: "revoke it at the operator: make a new key, then read a new one from a secret store at run time",
+    fix: "make a new key, remove the old one from the account, and keep the seed out of the tree",
     keywords: &["SU", "SA", "SO", "SN", "SC"],
     find: Find::Token(r"S[UAONCX][A-Z2-7]{56}(?-u:\b)"),
     check,
@@ -45,7 +45,9 @@ fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     let mut bytes = Vec::new();
     let (mut buffer, mut bits) = (0_u32, 0);
     for letter in candidate.value() {
-        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|known| known == letter)?;
+        let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+            .iter()
+            .position(|known| known == letter)?;
         buffer = (buffer << 5 | value as u32) & 0xffff;
         bits += 5;
         if bits >= 8 {
@@ -59,7 +61,9 @@ fn check(candidate: &Candidate<'_>) -> Option<Validation> {
 
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| crc << 1 ^ 0x1021 & (crc >> 15).wrapping_neg())
+        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
+            crc << 1 ^ 0x1021 & (crc >> 15).wrapping_neg()
+        })
     })
 }
 
@@ -70,8 +74,18 @@ mod tests {
     #[test]
     fn rows() {
         let value = seed();
-        check(super::ENTRY.id, "config/settings.conf", &format!("seed: {}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("SU{}", noise(BASE32, 56)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("seed: {value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("SU{}", noise(BASE32, 56)),
+            None,
+        );
     }
 
     fn seed() -> String {
@@ -79,9 +93,18 @@ mod tests {
         let mut bytes = vec![0x95, 0x00];
         bytes.extend(noise(ALNUM, 32).bytes());
         bytes.extend(super::crc16(&bytes).to_le_bytes());
-        let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+        let bits: Vec<u8> = bytes
+            .iter()
+            .flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1))
+            .collect();
         bits.chunks(5)
-            .map(|chunk| chunk.iter().chain([0; 4].iter()).take(5).fold(0, |sum, bit| sum << 1 | usize::from(*bit)))
+            .map(|chunk| {
+                chunk
+                    .iter()
+                    .chain([0; 4].iter())
+                    .take(5)
+                    .fold(0, |sum, bit| sum << 1 | usize::from(*bit))
+            })
             .map(|value| b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[value] as char)
             .collect()
     }

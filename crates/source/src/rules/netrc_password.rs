@@ -18,7 +18,7 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at the machine it names first: it is known. Then keep the new one in a secret store, hand it over as a
+//! Change it at the machine it names first: it is known. Then keep the new one in a secret store, hand it over as a
 //! file at run time, and only then clean up the history.
 //!
 //! ## References
@@ -30,19 +30,24 @@ use evidence::Severity;
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/netrc-password",
     what: "password in a netrc file",
     severity: Severity::High,
-    fix: "revoke it at the machine it names, then read a new one from a secret store at run time",
+    fix: "change it at the machine it names, then read the new one from a secret store at run time",
     keywords: &["machine"],
-    find: Find::Near { pattern: r"machine\s+\S+\s+login\s+\S+\s+(?:account\s+\S+\s+)?password\s+(?P<value>\S{4,200})", before: 0, after: 400 },
+    find: Find::Near {
+        pattern: r"machine\s+\S+\s+login\s+\S+\s+(?:account\s+\S+\s+)?password\s+(?P<value>\S{4,200})",
+        before: 0,
+        after: 400,
+    },
     check,
 };
 
 fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     let value = candidate.value();
-    (!checks::placeholder(value) && !checks::contains(&value.to_ascii_lowercase(), b"passw")).then_some(Validation::Format)
+    (!checks::placeholder(value) && !checks::contains(&value.to_ascii_lowercase(), b"passw"))
+        .then_some(Validation::Format)
 }
 
 #[cfg(test)]
@@ -52,7 +57,17 @@ mod tests {
     #[test]
     fn rows() {
         let value = noise(ALNUM, 14);
-        check(super::ENTRY.id, "config/settings.conf", &format!("machine a.internal login ci password {}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "machine a login b password <password>", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("machine a.internal login ci password {value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "machine a login b password <password>",
+            None,
+        );
     }
 }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/newrelic-key",
     what: "New Relic key",
     severity: Severity::Medium,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["NR", "AK-"].concat(), noise(UPPER, 27));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["NR", "AK-"].concat(), "x".repeat(27)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["NR", "AK-"].concat(), noise(UPPER, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["NR", "AK-"].concat(), "x".repeat(27)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["NR", "AK-"].concat(), noise(UPPER, 5)),
+            None,
+        );
     }
 }

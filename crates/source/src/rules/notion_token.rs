@@ -30,13 +30,13 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/notion-token",
     what: "Notion token",
     severity: Severity::High,
     fix: "revoke it at notion.so/my-integrations, then read a new one from a secret store at run time",
-    keywords: &["ntn_"],
-    find: Find::Token(r"ntn_[A-Za-z0-9]{46}(?-u:\b)"),
+    keywords: &["ntn_", "secret_"],
+    find: Find::Token(r"(?:ntn_[A-Za-z0-9]{43,46}|secret_[A-Za-z0-9]{43})(?-u:\b)"),
     check: by_entropy,
 };
 
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["nt", "n_"].concat(), noise(ALNUM, 46));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["nt", "n_"].concat(), "x".repeat(46)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["nt", "n_"].concat(), noise(ALNUM, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["nt", "n_"].concat(), "x".repeat(46)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["nt", "n_"].concat(), noise(ALNUM, 5)),
+            None,
+        );
     }
 }

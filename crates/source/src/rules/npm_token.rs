@@ -32,7 +32,7 @@ use evidence::Severity;
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/npm-token",
     what: "npm access token",
     severity: Severity::Critical,
@@ -54,13 +54,26 @@ mod tests {
     #[test]
     fn rows() {
         let value = npm();
-        check(super::ENTRY.id, "config/settings.conf", &format!("NPM_TOKEN={}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("npm_{}", noise(ALNUM, 36)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("NPM_TOKEN={value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("npm_{}", noise(ALNUM, 36)),
+            None,
+        );
         check(super::ENTRY.id, "config/settings.conf", "npm_config_registry", None);
     }
 
     fn npm() -> String {
         let body = noise(ALNUM, 30);
-        format!("npm_{body}{}", String::from_utf8_lossy(&checks::base62_6(checks::crc32(body.as_bytes()))))
+        format!(
+            "npm_{body}{}",
+            String::from_utf8_lossy(&checks::base62_6(checks::crc32(body.as_bytes())))
+        )
     }
 }

@@ -18,7 +18,7 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at the registry first: it is known. Then keep the new one in a secret store, hand it over as a file at
+//! Change it at the registry first: it is known. Then keep the new one in a secret store, hand it over as a file at
 //! run time, and only then clean up the history.
 //!
 //! ## References
@@ -30,19 +30,24 @@ use evidence::Severity;
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/npmrc-auth",
     what: "npm registry credential",
     severity: Severity::High,
-    fix: "revoke it at the registry, then read a new one from a secret store at run time",
+    fix: "change it at the registry, then read the new one from a secret store at run time",
     keywords: &["_authToken", "_auth", "_password"],
-    find: Find::Near { pattern: r#"(?:_authToken|_auth|_password)[ \t]*=[ \t]*"?(?P<value>[A-Za-z0-9+/=_.-]{12,})"#, before: 0, after: 300 },
+    find: Find::Near {
+        pattern: r#"(?:_authToken|_auth|_password)[ \t]*=[ \t]*"?(?P<value>[A-Za-z0-9+/=_.-]{12,})"#,
+        before: 0,
+        after: 300,
+    },
     check,
 };
 
 fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     let value = candidate.value();
-    (candidate.text.path.ends_with("npmrc") && !checks::placeholder(value) && checks::random(value)).then_some(Validation::Format)
+    let real = checks::random(value) || checks::basic_password(value).is_some();
+    (candidate.text.path.ends_with("npmrc") && !checks::placeholder(value) && real).then_some(Validation::Format)
 }
 
 #[cfg(test)]
@@ -52,7 +57,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = noise(HEX, 36);
-        check(super::ENTRY.id, ".npmrc", &format!("//r.internal/:_authToken={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            ".npmrc",
+            &format!("//r.internal/:_authToken={value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, ".npmrc", "_authToken=${NPM_TOKEN}", None);
         check(super::ENTRY.id, ".npmrc", "_password = undefinedvalue", None);
     }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/nuget-key",
     what: "NuGet API key",
     severity: Severity::Critical,
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("o{}{}", "y2", noise("abcdefghijklmnopqrstuvwxyz234567", 43));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "oy2short", None);
     }
 }

@@ -30,13 +30,15 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/onepassword-token",
     what: "1Password service token",
     severity: Severity::Critical,
     fix: "revoke it at my.1password.com, then read a new one from a secret store at run time",
     keywords: &["ops_eyJ", "A3-"],
-    find: Find::Token(r"(?:ops_eyJ[A-Za-z0-9+/]{250,1200}={0,3}|A3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5})"),
+    find: Find::Token(
+        r"(?:ops_eyJ[A-Za-z0-9+/]{250,1200}={0,3}|A3-[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})-[A-Z0-9]{5}-[A-Z0-9]{5}-[A-Z0-9]{5})",
+    ),
     check: by_format,
 };
 
@@ -47,7 +49,7 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("ops{}{}", "_eyJ", noise(ALNUM, 300));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "ops_eyJshort", None);
     }
 }

@@ -30,13 +30,15 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/openai-key",
     what: "OpenAI API key",
     severity: Severity::Critical,
     fix: "revoke it at platform.openai.com/api-keys, then read a new one from a secret store at run time",
     keywords: &["sk-"],
-    find: Find::Token(r"(?P<value>sk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{20,120}T3BlbkFJ[A-Za-z0-9_-]{20,120}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}|[A-Za-z0-9]{48}))(?:[^A-Za-z0-9_-]|$)"),
+    find: Find::Token(
+        r"(?P<value>sk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{20,120}T3BlbkFJ[A-Za-z0-9_-]{20,120}|[A-Za-z0-9]{20}T3BlbkFJ[A-Za-z0-9]{20}|[A-Za-z0-9]{48}))(?:[^A-Za-z0-9_-]|$)",
+    ),
     check: by_format,
 };
 
@@ -47,9 +49,19 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("sk-proj-{}T3Blbk{}{}", noise(WORD, 74), "FJ", noise(WORD, 74));
-        check(super::ENTRY.id, "config/settings.conf", &format!("k={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("k={value}"),
+            Some(&value),
+        );
         let value = format!("sk-{}T3Blbk{}{}", noise(ALNUM, 20), "FJ", noise(ALNUM, 20));
-        check(super::ENTRY.id, "config/settings.conf", &format!("k={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("k={value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "sk-proj-short", None);
         check(super::ENTRY.id, "config/settings.conf", "sk-learn and sk-image", None);
     }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/perplexity-key",
     what: "Perplexity API key",
     severity: Severity::High,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["pp", "lx-"].concat(), noise(ALNUM, 48));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["pp", "lx-"].concat(), "x".repeat(48)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["pp", "lx-"].concat(), noise(ALNUM, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["pp", "lx-"].concat(), "x".repeat(48)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["pp", "lx-"].concat(), noise(ALNUM, 5)),
+            None,
+        );
     }
 }

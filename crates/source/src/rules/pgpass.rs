@@ -18,7 +18,7 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at the database first: it is known. Then keep the new one in a secret store, hand it over as a file at
+//! Change it at the database first: it is known. Then keep the new one in a secret store, hand it over as a file at
 //! run time, and only then clean up the history.
 //!
 //! ## References
@@ -30,11 +30,11 @@ use evidence::Severity;
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/pgpass",
     what: "password in a pgpass file",
     severity: Severity::High,
-    fix: "revoke it at the database, then read a new one from a secret store at run time",
+    fix: "change it at the database, then read the new one from a secret store at run time",
     keywords: &[],
     find: Find::File {
         names: &[".pgpass", "pgpass.conf"],
@@ -54,8 +54,13 @@ mod tests {
     #[test]
     fn rows() {
         let value = noise(ALNUM, 12);
-        check(super::ENTRY.id, ".pgpass", &format!("db:5432:shop:app:{}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            ".pgpass",
+            &format!("db:5432:shop:app:{value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, ".pgpass", "# host:port:db:user:password", None);
-        check(super::ENTRY.id, "other.txt", &format!("db:5432:shop:app:{}", value), None);
+        check(super::ENTRY.id, "other.txt", &format!("db:5432:shop:app:{value}"), None);
     }
 }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/posthog-key",
     what: "PostHog personal API key",
     severity: Severity::Medium,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["ph", "x_"].concat(), noise(ALNUM, 43));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["ph", "x_"].concat(), "x".repeat(43)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["ph", "x_"].concat(), noise(ALNUM, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["ph", "x_"].concat(), "x".repeat(43)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["ph", "x_"].concat(), noise(ALNUM, 5)),
+            None,
+        );
     }
 }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_entropy;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/pulumi-token",
     what: "Pulumi token",
     severity: Severity::Critical,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["pu", "l-"].concat(), noise(HEX, 40));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["pu", "l-"].concat(), "x".repeat(40)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["pu", "l-"].concat(), noise(HEX, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["pu", "l-"].concat(), "x".repeat(40)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["pu", "l-"].concat(), noise(HEX, 5)),
+            None,
+        );
     }
 }

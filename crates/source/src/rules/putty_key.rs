@@ -18,8 +18,8 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at every server that trusts it first: it is known. Then keep the new one in a secret store, hand it over
-//! as a file at run time, and only then clean up the history.
+//! Make a new key and replace the public half wherever it is trusted first: it is known. Then keep the new one in a
+//! secret store, hand it over as a file at run time, and only then clean up the history.
 //!
 //! ## References
 //!
@@ -30,13 +30,17 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/putty-key",
     what: "PuTTY private key",
     severity: Severity::Critical,
-    fix: "revoke it at every server that trusts it, then read a new one from a secret store at run time",
+    fix: "make a new key, replace the public half wherever it is trusted, and keep the private half out of the tree",
     keywords: &["Private-Lines"],
-    find: Find::Near { pattern: r"Private-Lines: [0-9]+\r?\n(?P<value>(?:[A-Za-z0-9+/=]+\r?\n)+)", before: 0, after: 8192 },
+    find: Find::Near {
+        pattern: r"Private-Lines: [0-9]+\r?\n(?P<value>(?:[A-Za-z0-9+/=]+\r?\n)+)",
+        before: 0,
+        after: 8192,
+    },
     check: by_format,
 };
 
@@ -47,7 +51,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}\n", noise(BASE64, 64));
-        check(super::ENTRY.id, "config/settings.conf", &format!("Private-Lines: 1\n{}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("Private-Lines: 1\n{value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "Private-Lines: 1", None);
     }
 }

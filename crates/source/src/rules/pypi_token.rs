@@ -33,7 +33,7 @@ use evidence::Severity;
 
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/pypi-token",
     what: "PyPI token",
     severity: Severity::Critical,
@@ -47,8 +47,12 @@ pub const ENTRY: super::super::Entry = super::super::Entry {
 fn check(candidate: &Candidate<'_>) -> Option<Validation> {
     let body = candidate.value().strip_prefix(b"pypi-")?;
     // Whatever stands after the last full group of four can't be decoded alone.
-    let macaroon = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&body[..body.len() / 4 * 4]).ok()?;
-    let [2, 1, length, rest @ ..] = macaroon.as_slice() else { return None };
+    let macaroon = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(&body[..body.len() / 4 * 4])
+        .ok()?;
+    let [2, 1, length, rest @ ..] = macaroon.as_slice() else {
+        return None;
+    };
     let location = rest.get(..usize::from(*length))?;
     (location.ends_with(b"pypi.org")).then_some(Validation::Checksum)
 }
@@ -62,14 +66,28 @@ mod tests {
     #[test]
     fn rows() {
         let value = pypi();
-        check(super::ENTRY.id, "config/settings.conf", &format!("password = {}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("pypi-AgE{}", "A".repeat(80)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("password = {value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("pypi-AgE{}", "A".repeat(80)),
+            None,
+        );
         check(super::ENTRY.id, "config/settings.conf", "pypi-AgEshort", None);
     }
 
     fn pypi() -> String {
         let mut macaroon = b"\x02\x01\x08pypi.org\x02\x24".to_vec();
         macaroon.extend(noise(HEX, 90).bytes());
-        format!("{}{}", ["py", "pi-"].concat(), base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(macaroon))
+        format!(
+            "{}{}",
+            ["py", "pi-"].concat(),
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(macaroon)
+        )
     }
 }

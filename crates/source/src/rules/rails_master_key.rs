@@ -18,8 +18,8 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at the application: `rails credentials:edit` with a new key first: it is known. Then keep the new one in
-//! a secret store, hand it over as a file at run time, and only then clean up the history.
+//! Make a new key with `rails credentials:edit` first: it is known. Then keep the new one in a secret store, hand it
+//! over as a file at run time, and only then clean up the history.
 //!
 //! ## References
 //!
@@ -30,13 +30,16 @@ use evidence::Severity;
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/rails-master-key",
     what: "Rails master key",
     severity: Severity::Critical,
-    fix: "revoke it at the application: `rails credentials:edit` with a new key, then read a new one from a secret store at run time",
+    fix: "make a new key (`rails credentials:edit` without the old one), and keep it out of the tree",
     keywords: &[],
-    find: Find::File { names: &["master.key", "credentials.yml.key"], pattern: r"^\s*(?P<value>[0-9a-f]{32})\s*$" },
+    find: Find::File {
+        names: &["master.key", "credentials.yml.key"],
+        pattern: r"^\s*(?P<value>[0-9a-f]{32})\s*$",
+    },
     check,
 };
 
@@ -51,8 +54,13 @@ mod tests {
     #[test]
     fn rows() {
         let value = noise(HEX, 32);
-        check(super::ENTRY.id, "config/master.key", &format!("{}\n", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/master.key",
+            &format!("{value}\n"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/master.key", "not a key", None);
-        check(super::ENTRY.id, "other.txt", &format!("{}\n", value), None);
+        check(super::ENTRY.id, "other.txt", &format!("{value}\n"), None);
     }
 }

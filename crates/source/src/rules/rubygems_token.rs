@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/rubygems-token",
     what: "RubyGems API key",
     severity: Severity::Critical,
@@ -47,8 +47,23 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}{}", ["ruby", "gems_"].concat(), noise(HEX, 48));
-        check(super::ENTRY.id, "config/settings.conf", &format!("key = \"{}\"", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["ruby", "gems_"].concat(), "x".repeat(48)), None);
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}{}", ["ruby", "gems_"].concat(), noise(HEX, 5)), None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("key = \"{value}\""),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["ruby", "gems_"].concat(), "x".repeat(48)),
+            None,
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("{}{}", ["ruby", "gems_"].concat(), noise(HEX, 5)),
+            None,
+        );
     }
 }

@@ -31,7 +31,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/sentry-token",
     what: "Sentry token",
     severity: Severity::High,
@@ -48,7 +48,7 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("sntr{}{}", "yu_", noise(HEX, 64));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "sntryu_1", None);
     }
 }

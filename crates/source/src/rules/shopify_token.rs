@@ -18,7 +18,7 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at the shop's admin, Apps first: it is known. Then keep the new one in a secret store, hand it over as a
+//! Change it at the shop's admin, Apps first: it is known. Then keep the new one in a secret store, hand it over as a
 //! file at run time, and only then clean up the history.
 //!
 //! ## References
@@ -30,11 +30,11 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/shopify-token",
     what: "Shopify token",
     severity: Severity::High,
-    fix: "revoke it at the shop's admin, Apps, then read a new one from a secret store at run time",
+    fix: "change it at the shop's admin, Apps, then read the new one from a secret store at run time",
     keywords: &["shpat_", "shpca_", "shppa_", "shpss_"],
     find: Find::Token(r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}(?-u:\b)"),
     check: by_format,
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("shp{}{}", "at_", noise(HEX, 32));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "shpat_123", None);
     }
 }

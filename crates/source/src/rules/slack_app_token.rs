@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/slack-app-token",
     what: "Slack app-level token",
     severity: Severity::High,
@@ -46,8 +46,14 @@ mod tests {
 
     #[test]
     fn rows() {
-        let value = format!("xa{}-1-A{}-{}-{}", "pp", noise(UPPER, 10), noise(DIGITS, 13), noise(HEX, 64));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        let value = format!(
+            "xa{}-1-A{}-{}-{}",
+            "pp",
+            noise(UPPER, 10),
+            noise(DIGITS, 13),
+            noise(HEX, 64)
+        );
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "xapp-1-A", None);
     }
 }

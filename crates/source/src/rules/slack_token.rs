@@ -30,13 +30,15 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/slack-token",
     what: "Slack token",
     severity: Severity::High,
     fix: "revoke it at api.slack.com/apps, then read a new one from a secret store at run time",
     keywords: &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xoxe.xox"],
-    find: Find::Token(r"xox(?:[bparse]-[0-9]{1,13}-[0-9A-Za-z-]{10,250}|[es]\.xox[bp]-1-[0-9A-Za-z]{100,250}|e-1-[0-9A-Za-z]{100,250})"),
+    find: Find::Token(
+        r"xox(?:[bpse]-[0-9]{9,13}-[0-9A-Za-z-]{10,250}|[ar]-[0-9]{1,13}-[0-9A-Za-z-]{20,250}|[es]\.xox[bp]-1-[0-9A-Za-z]{100,250}|e-1-[0-9A-Za-z]{100,250})",
+    ),
     check: by_format,
 };
 
@@ -46,9 +48,25 @@ mod tests {
 
     #[test]
     fn rows() {
-        let value = format!("xo{}-{}-{}-{}", "xb", noise(DIGITS, 12), noise(DIGITS, 12), noise(ALNUM, 24));
-        check(super::ENTRY.id, "config/settings.conf", &format!("SLACK={}", value), Some(&value));
+        let value = format!(
+            "xo{}-{}-{}-{}",
+            "xb",
+            noise(DIGITS, 12),
+            noise(DIGITS, 12),
+            noise(ALNUM, 24)
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("SLACK={value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "xoxb-not-a-real-token", None);
-        check(super::ENTRY.id, "config/settings.conf", "xoxb-1-xxxxxxxxxxxxxxxxxxxxxxxx", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "xoxb-1-xxxxxxxxxxxxxxxxxxxxxxxx",
+            None,
+        );
     }
 }

@@ -31,13 +31,17 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/slack-webhook",
     what: "Slack webhook address",
     severity: Severity::Medium,
     fix: "revoke it at api.slack.com/apps, then read a new one from a secret store at run time",
     keywords: &["hooks.slack.com/"],
-    find: Find::Near { pattern: r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<value>T[A-Z0-9]{6,12}/[A-Z0-9]{6,14}/[A-Za-z0-9]{16,60})", before: 20, after: 120 },
+    find: Find::Near {
+        pattern: r"hooks\.slack\.com/(?:services|workflows|triggers)/(?P<value>T[A-Z0-9]{6,12}/[A-Z0-9]{6,14}/[A-Za-z0-9]{16,60})",
+        before: 20,
+        after: 120,
+    },
     check: by_format,
 };
 
@@ -48,7 +52,17 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("T{}/B{}/{}", noise(UPPER, 9), noise(UPPER, 9), noise(ALNUM, 24));
-        check(super::ENTRY.id, "config/settings.conf", &format!("https://hooks.slack.com/services/{}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("https://hooks.slack.com/services/{value}"),
+            Some(&value),
+        );
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
+            None,
+        );
     }
 }

@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/square-token",
     what: "Square token",
     severity: Severity::High,
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("sq0{}{}", "atp-", noise(ALNUM, 22));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "sq0atp-xx", None);
     }
 }

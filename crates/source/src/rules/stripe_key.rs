@@ -30,7 +30,7 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/stripe-key",
     what: "Stripe secret key",
     severity: Severity::Critical,
@@ -47,10 +47,15 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("sk_{}_{}", "live", noise(ALNUM, 24));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         let value = format!("rk_{}_{}", "live", noise(ALNUM, 99));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
-        check(super::ENTRY.id, "config/settings.conf", "sk_live_xxxxxxxxxxxxxxxxxxxxxxxx", None);
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "sk_live_xxxxxxxxxxxxxxxxxxxxxxxx",
+            None,
+        );
         check(super::ENTRY.id, "config/settings.conf", "pk_live_123", None);
     }
 }

@@ -30,13 +30,13 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/tailscale-key",
     what: "Tailscale key",
     severity: Severity::Critical,
     fix: "revoke it at login.tailscale.com/admin/settings/keys, then read a new one from a secret store at run time",
     keywords: &["tskey-"],
-    find: Find::Token(r"tskey-(?:api|auth|client|scim|webhook)-[A-Za-z0-9]{8,40}-[A-Za-z0-9]{20,60}(?-u:\b)"),
+    find: Find::Token(r"tskey-(?:api|auth|client|scim|webhook)-[A-Za-z0-9]{8,64}-[A-Za-z0-9]{20,96}(?-u:\b)"),
     check: by_format,
 };
 
@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("ts{}-auth-{}-{}", "key", noise(ALNUM, 17), noise(ALNUM, 32));
-        check(super::ENTRY.id, "config/settings.conf", &format!("{}", value), Some(&value));
+        check(super::ENTRY.id, "config/settings.conf", &value, Some(&value));
         check(super::ENTRY.id, "config/settings.conf", "tskey-auth-x", None);
     }
 }

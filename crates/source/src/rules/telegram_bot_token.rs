@@ -30,13 +30,17 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/telegram-bot-token",
     what: "Telegram bot token",
     severity: Severity::High,
     fix: "revoke it at @BotFather, then read a new one from a secret store at run time",
     keywords: &[":AA", "telegram"],
-    find: Find::Near { pattern: r"(?:^|[^0-9A-Za-z])(?:bot)?(?P<value>[0-9]{8,10}:[A-Za-z0-9_-]{35})(?:[^A-Za-z0-9_-]|$)", before: 16, after: 100 },
+    find: Find::Near {
+        pattern: r"(?:^|[^0-9A-Za-z])(?:bot)?(?P<value>[0-9]{8,10}:[A-Za-z0-9_-]{35})(?:[^A-Za-z0-9_-]|$)",
+        before: 16,
+        after: 100,
+    },
     check: by_format,
 };
 
@@ -47,7 +51,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}:A{}{}", noise(DIGITS, 9), "A", noise(WORD, 33));
-        check(super::ENTRY.id, "config/settings.conf", &format!("t={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("t={value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "12345678:AAshort", None);
     }
 }

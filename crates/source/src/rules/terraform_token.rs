@@ -30,13 +30,17 @@ use evidence::Severity;
 use crate::matcher::by_format;
 use crate::rule::Find;
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/terraform-token",
     what: "Terraform Cloud token",
     severity: Severity::Critical,
     fix: "revoke it at app.terraform.io/app/settings/tokens, then read a new one from a secret store at run time",
     keywords: &[".atlasv1."],
-    find: Find::Near { pattern: r"(?:^|[^A-Za-z0-9])(?P<value>[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70})", before: 16, after: 72 },
+    find: Find::Near {
+        pattern: r"(?:^|[^A-Za-z0-9])(?P<value>[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70})",
+        before: 16,
+        after: 72,
+    },
     check: by_format,
 };
 
@@ -47,7 +51,12 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("{}.{}.{}", noise(ALNUM, 14), "atlasv1", noise(ALNUM, 67));
-        check(super::ENTRY.id, "config/settings.conf", &format!("t={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("t={value}"),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "a.atlasv1.b", None);
     }
 }

@@ -18,8 +18,8 @@
 //!
 //! ## What to do instead
 //!
-//! Revoke it at Vault: `vault token revoke` first: it is known. Then keep the new one in a secret store, hand it over
-//! as a file at run time, and only then clean up the history.
+//! Revoke it with `vault token revoke` first: it is known. Then keep the new one in a secret store, hand it over as a
+//! file at run time, and only then clean up the history.
 //!
 //! ## References
 //!
@@ -30,13 +30,17 @@ use evidence::Severity;
 use crate::checks;
 use crate::rule::{Candidate, Find, Validation};
 
-pub const ENTRY: super::super::Entry = super::super::Entry {
+pub const ENTRY: crate::Entry = crate::Entry {
     id: "secret/vault-token",
     what: "Vault token",
     severity: Severity::Critical,
-    fix: "revoke it at Vault: `vault token revoke`, then read a new one from a secret store at run time",
+    fix: "revoke it (`vault token revoke`), then lease a new one at run time",
     keywords: &["hvs.", "hvb.", "hvr.", "vault"],
-    find: Find::Near { pattern: r"(?:^|[^A-Za-z0-9_.-])(?P<value>hv[sbr]\.[A-Za-z0-9_-]{24,300}|s\.[A-Za-z0-9]{24})(?:[^A-Za-z0-9_.-]|$)", before: 4, after: 330 },
+    find: Find::Near {
+        pattern: r"(?:^|[^A-Za-z0-9_.-])(?P<value>hv[sbr]\.[A-Za-z0-9_-]{24,300}|s\.[A-Za-z0-9]{24})(?:[^A-Za-z0-9_.-]|$)",
+        before: 4,
+        after: 330,
+    },
     check,
 };
 
@@ -53,10 +57,25 @@ mod tests {
     #[test]
     fn rows() {
         let value = format!("hv{}{}", "s.", noise(WORD, 90));
-        check(super::ENTRY.id, "config/settings.conf", &format!("VAULT_TOKEN={}", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("VAULT_TOKEN={value}"),
+            Some(&value),
+        );
         let value = format!("s{}{}", ".", noise(ALNUM, 24));
-        check(super::ENTRY.id, "config/settings.conf", &format!("vault_token = \"{}\"", value), Some(&value));
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            &format!("vault_token = \"{value}\""),
+            Some(&value),
+        );
         check(super::ENTRY.id, "config/settings.conf", "vault hvs.short", None);
-        check(super::ENTRY.id, "config/settings.conf", "vault s.tokenIsNotAllowedHereNow", None);
+        check(
+            super::ENTRY.id,
+            "config/settings.conf",
+            "vault s.tokenIsNotAllowedHereNow",
+            None,
+        );
     }
 }

@@ -32,17 +32,30 @@ impl Suite {
         let explained = cases.iter().any(|case| matches!(case.outcome, Outcome::Failed { .. }));
         if !success && !explained {
             let output = text.to_owned();
-            cases.push(Case { name: "(the test program)".to_owned(), outcome: Outcome::Failed { output } });
+            cases.push(Case {
+                name: "(the test program)".to_owned(),
+                outcome: Outcome::Failed { output },
+            });
         }
-        Suite { name: name.to_owned(), cases, elapsed }
+        Suite {
+            name: name.to_owned(),
+            cases,
+            elapsed,
+        }
     }
 
     pub fn failures(&self) -> usize {
-        self.cases.iter().filter(|case| matches!(case.outcome, Outcome::Failed { .. })).count()
+        self.cases
+            .iter()
+            .filter(|case| matches!(case.outcome, Outcome::Failed { .. }))
+            .count()
     }
 
     fn skipped(&self) -> usize {
-        self.cases.iter().filter(|case| case.outcome == Outcome::Ignored).count()
+        self.cases
+            .iter()
+            .filter(|case| case.outcome == Outcome::Ignored)
+            .count()
     }
 }
 
@@ -52,10 +65,15 @@ fn case(line: &str, text: &str) -> Option<Case> {
     let outcome = match outcome.split([',', ' ']).next()? {
         "ok" => Outcome::Passed,
         "ignored" => Outcome::Ignored,
-        "FAILED" => Outcome::Failed { output: output_of(name, text) },
+        "FAILED" => Outcome::Failed {
+            output: output_of(name, text),
+        },
         _ => return None,
     };
-    Some(Case { name: name.to_owned(), outcome })
+    Some(Case {
+        name: name.to_owned(),
+        outcome,
+    })
 }
 
 fn output_of(name: &str, text: &str) -> String {
@@ -85,14 +103,20 @@ pub fn document(suites: &[Suite]) -> String {
             suite.elapsed.as_secs_f64(),
         ));
         for case in &suite.cases {
-            let head = format!("    <testcase classname=\"{}\" name=\"{}\"", escape(&suite.name), escape(&case.name));
+            let head = format!(
+                "    <testcase classname=\"{}\" name=\"{}\"",
+                escape(&suite.name),
+                escape(&case.name)
+            );
             match &case.outcome {
                 Outcome::Passed => xml.push_str(&format!("{head}/>\n")),
                 Outcome::Ignored => xml.push_str(&format!("{head}><skipped/></testcase>\n")),
                 Outcome::Failed { output } => {
                     let message = output.lines().next().unwrap_or_default();
                     let (message, output) = (escape(message), escape(output));
-                    xml.push_str(&format!("{head}><failure message=\"{message}\">{output}</failure></testcase>\n"));
+                    xml.push_str(&format!(
+                        "{head}><failure message=\"{message}\">{output}</failure></testcase>\n"
+                    ));
                 }
             }
         }

@@ -34,10 +34,20 @@ fn main() -> ExitCode {
 
 /// Runs clippy over everything; true when it has nothing to say.
 fn lint() -> Result<bool, String> {
-    let arguments =
-        ["clippy", "--quiet", "--offline", "--locked", "--workspace", "--all-targets", "--message-format=json"];
+    let arguments = [
+        "clippy",
+        "--quiet",
+        "--offline",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+        "--message-format=json",
+    ];
     let (built, messages) = cargo(&arguments)?;
-    let version = Command::new("cargo").args(["clippy", "--version"]).output().map_err(|error| error.to_string())?;
+    let version = Command::new("cargo")
+        .args(["clippy", "--version"])
+        .output()
+        .map_err(|error| error.to_string())?;
     let version = String::from_utf8_lossy(&version.stdout).trim().replace("clippy ", "");
     let results = sarif::results(&messages);
     write("lint.sarif", &sarif::document(&version, &results).to_string())?;
@@ -50,24 +60,40 @@ fn lint() -> Result<bool, String> {
 
 /// Builds the tests, then runs each program of them; true when all pass.
 fn test() -> Result<bool, String> {
-    let (built, messages) =
-        cargo(&["test", "--quiet", "--offline", "--locked", "--workspace", "--no-run", "--message-format=json"])?;
+    let (built, messages) = cargo(&[
+        "test",
+        "--quiet",
+        "--offline",
+        "--locked",
+        "--workspace",
+        "--no-run",
+        "--message-format=json",
+    ])?;
     let mut suites = Vec::new();
     for (name, program, folder) in messages.iter().filter_map(test_program) {
         let started = Instant::now();
         let (success, text) = run(program, folder).map_err(|error| format!("can't run `{program}`: {error}"))?;
-        suites.push(junit::Suite::read(name, &text, output.status.success(), started.elapsed()));
+        suites.push(junit::Suite::read(name, &text, success, started.elapsed()));
     }
     write("tests.xml", &junit::document(&suites))?;
     for suite in &suites {
-        eprintln!("{}: {} tests, {} failed", suite.name, suite.cases.len(), suite.failures());
+        eprintln!(
+            "{}: {} tests, {} failed",
+            suite.name,
+            suite.cases.len(),
+            suite.failures()
+        );
     }
     Ok(built && !suites.is_empty() && suites.iter().all(|suite| suite.failures() == 0))
 }
 
 /// Runs a program of tests: whether it succeeded, and what it wrote. One that hangs is ended.
 fn run(program: &str, folder: &Path) -> std::io::Result<(bool, String)> {
-    let mut child = Command::new(program).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let mut child = Command::new(program)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let mut stdout = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -98,8 +124,14 @@ fn cargo(arguments: &[&str]) -> Result<(bool, Vec<Value>), String> {
         .stderr(Stdio::inherit())
         .output()
         .map_err(|error| format!("can't run `cargo {}`: {error}", arguments[0]))?;
-    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"{"));
-    Ok((output.status.success(), lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()))
+    let lines = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| line.starts_with(b"{"));
+    Ok((
+        output.status.success(),
+        lines.filter_map(|line| serde_json::from_slice(line).ok()).collect(),
+    ))
 }
 
 /// Name, path and folder of a program of tests, when the message is about one.
@@ -108,7 +140,11 @@ fn test_program(message: &Value) -> Option<(&str, &str, &Path)> {
         return None;
     }
     let folder = Path::new(message["manifest_path"].as_str()?).parent()?;
-    Some((message["target"]["name"].as_str()?, message["executable"].as_str()?, folder))
+    Some((
+        message["target"]["name"].as_str()?,
+        message["executable"].as_str()?,
+        folder,
+    ))
 }
 
 fn write(name: &str, content: &str) -> Result<(), String> {

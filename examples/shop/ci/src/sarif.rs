@@ -35,13 +35,21 @@ fn result(message: &Value) -> Option<Result> {
     }
     let message = &message["message"];
     // Messages without a place only count the others.
-    let span = message["spans"].as_array()?.iter().find(|span| span["is_primary"] == true)?;
+    let span = message["spans"]
+        .as_array()?
+        .iter()
+        .find(|span| span["is_primary"] == true)?;
     Some(Result {
         path: span["file_name"].as_str()?.to_owned(),
         line: span["line_start"].as_u64()?,
         column: span["column_start"].as_u64()?,
         rule: message["code"]["code"].as_str().unwrap_or("rustc").to_owned(),
-        level: if message["level"] == "warning" { "warning" } else { "error" }.to_owned(),
+        level: if message["level"] == "warning" {
+            "warning"
+        } else {
+            "error"
+        }
+        .to_owned(),
         message: message["message"].as_str()?.to_owned(),
     })
 }
@@ -88,7 +96,10 @@ mod tests {
         let summary = json!({ "reason": "compiler-message", "message": { "level": "warning", "message": "1 warning", "spans": [] }});
         let found = results(&[message.clone(), summary, message, json!({ "reason": "build-finished" })]);
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].place().as_str(), found[0].rule.as_str()), ("a.rs:3:5", "clippy::len_zero"));
+        assert_eq!(
+            (found[0].place().as_str(), found[0].rule.as_str()),
+            ("a.rs:3:5", "clippy::len_zero")
+        );
         let document = document("0.1.95", &found);
         assert_eq!(document["runs"][0]["results"][0]["level"], "warning");
     }

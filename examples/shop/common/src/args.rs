@@ -26,7 +26,10 @@ impl Args {
 
     /// The value of `--name`, which must be there.
     pub fn required(&self, name: &str) -> Result<&str, String> {
-        self.0.get(name).map(String::as_str).ok_or_else(|| format!("`--{name}` is missing"))
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .ok_or_else(|| format!("`--{name}` is missing"))
     }
 }
 

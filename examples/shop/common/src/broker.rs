@@ -54,7 +54,10 @@ impl Broker {
             return Err(unreadable("it is too large".to_owned()));
         }
         let token = std::fs::read_to_string(identity).map_err(|error| unreadable(error.kind().to_string()))?;
-        Ok(Broker { client: Client::new(address), identity: token.trim().to_owned() })
+        Ok(Broker {
+            client: Client::new(address),
+            identity: token.trim().to_owned(),
+        })
     }
 
     /// Leases a token that carries `policy`.
@@ -65,7 +68,11 @@ impl Broker {
         let text = |name: &str| auth[name].as_str().map(str::to_owned).ok_or(BrokerError::Unavailable);
         let seconds = auth["lease_duration"].as_u64().ok_or(BrokerError::Unavailable)?;
         let life = Duration::from_secs(seconds.min(TTL_SECONDS));
-        Ok(Lease { token: text("client_token")?, accessor: text("accessor")?, renew_at: Instant::now() + life * 3 / 4 })
+        Ok(Lease {
+            token: text("client_token")?,
+            accessor: text("accessor")?,
+            renew_at: Instant::now() + life * 3 / 4,
+        })
     }
 
     /// Asks whether `token` is good, now.
@@ -77,7 +84,12 @@ impl Broker {
     fn call(&self, path: &str, body: &Value) -> Result<Value, BrokerError> {
         let answer = self
             .client
-            .call("POST", path, ("x-vault-token", &self.identity), body.to_string().as_bytes())
+            .call(
+                "POST",
+                path,
+                ("x-vault-token", &self.identity),
+                body.to_string().as_bytes(),
+            )
             .map_err(|_| BrokerError::Unavailable)?;
         match answer.status {
             200 => serde_json::from_slice(&answer.body).map_err(|_| BrokerError::Unavailable),
@@ -89,7 +101,10 @@ impl Broker {
 
 fn bearer(answer: &Value) -> Option<Bearer> {
     let data = &answer["data"];
-    let policies = data["policies"].as_array()?.iter().map(|policy| policy.as_str().map(str::to_owned));
+    let policies = data["policies"]
+        .as_array()?
+        .iter()
+        .map(|policy| policy.as_str().map(str::to_owned));
     Some(Bearer {
         accessor: data["accessor"].as_str()?.to_owned(),
         name: data["display_name"].as_str()?.to_owned(),
@@ -105,7 +120,9 @@ impl fmt::Debug for Broker {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("accessor", &self.accessor).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("accessor", &self.accessor)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,8 +134,11 @@ mod tests {
     fn reads_what_the_broker_says_of_a_token() {
         let answer =
             json!({ "data": { "accessor": "a/1", "policies": ["ledger"], "display_name": "storefront", "ttl": 9 } });
-        let expect =
-            Bearer { accessor: "a/1".to_owned(), name: "storefront".to_owned(), policies: vec!["ledger".to_owned()] };
+        let expect = Bearer {
+            accessor: "a/1".to_owned(),
+            name: "storefront".to_owned(),
+            policies: vec!["ledger".to_owned()],
+        };
         assert_eq!(bearer(&answer), Some(expect));
         assert_eq!(bearer(&json!({ "data": { "accessor": "a/1", "policies": [7] } })), None);
         assert_eq!(bearer(&json!([])), None);
@@ -126,7 +146,11 @@ mod tests {
 
     #[test]
     fn a_lease_does_not_print_its_token() {
-        let lease = Lease { token: "hush".to_owned(), accessor: "a/1".to_owned(), renew_at: Instant::now() };
+        let lease = Lease {
+            token: "hush".to_owned(),
+            accessor: "a/1".to_owned(),
+            renew_at: Instant::now(),
+        };
         assert!(!format!("{lease:?}").contains("hush"));
     }
 }

@@ -29,7 +29,10 @@ pub struct Answer {
 
 impl Client {
     pub fn new(address: &str) -> Self {
-        Client { address: address.to_owned(), idle: Mutex::new(Vec::new()) }
+        Client {
+            address: address.to_owned(),
+            idle: Mutex::new(Vec::new()),
+        }
     }
 
     /// Sends a request with one header more (name, value), and a JSON body when there is one.
@@ -38,9 +41,15 @@ impl Client {
     /// it must mean the same when repeated.
     pub fn call(&self, method: &str, path: &str, header: (&str, &str), body: &[u8]) -> Result<Answer> {
         let (name, value) = header;
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n{name}: {value}\r\n", self.address);
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\n{name}: {value}\r\n",
+            self.address
+        );
         if !body.is_empty() {
-            request.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
+            request.push_str(&format!(
+                "content-type: application/json\r\ncontent-length: {}\r\n",
+                body.len()
+            ));
         }
         request.push_str("\r\n");
         let mut bytes = request.into_bytes();
@@ -60,7 +69,11 @@ impl Client {
     }
 
     fn connect(&self) -> Result<TcpStream> {
-        let address = self.address.to_socket_addrs()?.next().ok_or(ErrorKind::AddrNotAvailable)?;
+        let address = self
+            .address
+            .to_socket_addrs()?
+            .next()
+            .ok_or(ErrorKind::AddrNotAvailable)?;
         let stream = TcpStream::connect_timeout(&address, Duration::from_millis(CONNECT_MS_MAX))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_millis(ANSWER_MS_MAX)))?;
@@ -107,7 +120,13 @@ fn read_answer(stream: &mut impl Read) -> Result<(Answer, bool)> {
     }
     // More bytes than announced belong to nothing we asked for.
     let keep = keep && buffer.len() == head + length;
-    Ok((Answer { status, body: buffer[head..head + length].to_vec() }, keep))
+    Ok((
+        Answer {
+            status,
+            body: buffer[head..head + length].to_vec(),
+        },
+        keep,
+    ))
 }
 
 /// Status, length of the body, whether to keep the connection, length of the head.
@@ -121,7 +140,10 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(u16, usize, bool, usize)>> {
     };
     let status = parsed.code.unwrap_or_default();
     let value = |name: &str| {
-        let header = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        let header = parsed
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name));
         header.map(|header| std::str::from_utf8(header.value).unwrap_or_default().trim())
     };
     let length = match value("content-length") {
@@ -130,7 +152,9 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(u16, usize, bool, usize)>> {
         None => None,
     };
     // Neither a chunked body nor one that ends with the connection is expected of the servers we call.
-    let length = length.filter(|length| *length <= BODY_BYTES_MAX).ok_or(ErrorKind::InvalidData)?;
+    let length = length
+        .filter(|length| *length <= BODY_BYTES_MAX)
+        .ok_or(ErrorKind::InvalidData)?;
     let keep = !value("connection").is_some_and(|connection| connection.eq_ignore_ascii_case("close"));
     Ok(Some((status, length, keep, head)))
 }
@@ -157,15 +181,41 @@ mod tests {
     #[test]
     fn reads_an_answer() {
         let mut bytes: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok";
-        assert_eq!(read_answer(&mut bytes).unwrap(), (Answer { status: 201, body: b"ok".to_vec() }, true));
+        assert_eq!(
+            read_answer(&mut bytes).unwrap(),
+            (
+                Answer {
+                    status: 201,
+                    body: b"ok".to_vec()
+                },
+                true
+            )
+        );
         let mut bytes: &[u8] = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
-        assert_eq!(read_answer(&mut bytes).unwrap(), (Answer { status: 204, body: Vec::new() }, false));
+        assert_eq!(
+            read_answer(&mut bytes).unwrap(),
+            (
+                Answer {
+                    status: 204,
+                    body: Vec::new()
+                },
+                false
+            )
+        );
     }
 
     #[test]
     fn an_answer_that_is_cut_off_is_an_error() {
-        for text in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort"] {
-            assert_eq!(read_answer(&mut text.as_bytes()).unwrap_err().kind(), ErrorKind::UnexpectedEof, "{text}");
+        for text in [
+            "",
+            "HTTP/1.1 200 OK\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort",
+        ] {
+            assert_eq!(
+                read_answer(&mut text.as_bytes()).unwrap_err().kind(),
+                ErrorKind::UnexpectedEof,
+                "{text}"
+            );
         }
     }
 }

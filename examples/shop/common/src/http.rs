@@ -18,7 +18,11 @@ pub struct Request {
 impl Request {
     /// The value of a header that must not come twice; `name` in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(header, _)| header == name).map(|(_, value)| value.as_str());
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str());
         match (values.next(), values.next()) {
             (value, None) => value,
             _ => None,
@@ -58,7 +62,12 @@ impl Response {
     }
 
     pub fn bytes(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Response { status, content_type, headers: Vec::new(), body: body.into() }
+        Response {
+            status,
+            content_type,
+            headers: Vec::new(),
+            body: body.into(),
+        }
     }
 
     /// An error in the one shape all errors have. It never repeats what the request said.
@@ -83,8 +92,14 @@ mod tests {
     use super::*;
 
     fn request(headers: &[(&str, &str)]) -> Request {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Request { headers, ..Request::default() }
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Request {
+            headers,
+            ..Request::default()
+        }
     }
 
     #[test]
@@ -104,6 +119,9 @@ mod tests {
 
     #[test]
     fn a_header_that_comes_twice_counts_as_absent() {
-        assert_eq!(request(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]).bearer(), None);
+        assert_eq!(
+            request(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]).bearer(),
+            None
+        );
     }
 }

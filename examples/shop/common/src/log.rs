@@ -52,7 +52,10 @@ fn timestamp(now: SystemTime) -> String {
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+    format!(
+        "{year:04}-{month:02}-{date:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
+        since.subsec_millis()
+    )
 }
 
 #[cfg(test)]
@@ -67,7 +70,10 @@ mod tests {
             (951_782_400, "2000-02-29T00:00:00.007Z"),
             (1_772_323_199, "2026-02-28T23:59:59.007Z"),
         ] {
-            assert_eq!(timestamp(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(7)), expect);
+            assert_eq!(
+                timestamp(UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(7)),
+                expect
+            );
         }
     }
 

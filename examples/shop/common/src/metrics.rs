@@ -12,7 +12,11 @@ pub struct Counter {
 
 impl Counter {
     pub const fn new(name: &'static str, help: &'static str) -> Self {
-        Counter { name, help, value: AtomicU64::new(0) }
+        Counter {
+            name,
+            help,
+            value: AtomicU64::new(0),
+        }
     }
 
     pub fn increase(&self) {
@@ -43,6 +47,9 @@ mod tests {
     fn renders_the_text_format() {
         let counter = Counter::new("a_total", "What a counts.");
         counter.increase();
-        assert_eq!(render(&[&counter]), "# HELP a_total What a counts.\n# TYPE a_total counter\na_total 1\n");
+        assert_eq!(
+            render(&[&counter]),
+            "# HELP a_total What a counts.\n# TYPE a_total counter\na_total 1\n"
+        );
     }
 }

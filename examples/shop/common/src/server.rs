@@ -32,11 +32,13 @@ pub fn serve(listener: &TcpListener, handler: Arc<Handler>) {
             continue;
         }
         let (handler, counter) = (Arc::clone(&handler), Arc::clone(&open));
-        let spawned = std::thread::Builder::new().name("connection".to_owned()).spawn(move || {
-            let _counted = Counted(counter);
-            // Whatever goes wrong with a socket ends its connection, and only that.
-            let _ = connection(stream, &*handler);
-        });
+        let spawned = std::thread::Builder::new()
+            .name("connection".to_owned())
+            .spawn(move || {
+                let _counted = Counted(counter);
+                // Whatever goes wrong with a socket ends its connection, and only that.
+                let _ = connection(stream, &*handler);
+            });
         if spawned.is_err() {
             open.fetch_sub(1, Ordering::SeqCst);
         }
@@ -94,7 +96,10 @@ fn read_request(stream: &mut impl Read, buffer: &mut Vec<u8>) -> std::io::Result
             Err(refused) => return Ok(Incoming::Refused(refused)),
             Ok(Some(head)) => break head,
             Ok(None) if buffer.len() > HEAD_BYTES_MAX => {
-                return Ok(Incoming::Refused(Response::error(431, "the head of the request is too large")));
+                return Ok(Incoming::Refused(Response::error(
+                    431,
+                    "the head of the request is too large",
+                )));
             }
             Ok(None) => {}
         }
@@ -113,7 +118,10 @@ fn read_request(stream: &mut impl Read, buffer: &mut Vec<u8>) -> std::io::Result
     }
     head.request.body = buffer[head.bytes..head.bytes + length].to_vec();
     buffer.drain(..head.bytes + length);
-    Ok(Incoming::Request { request: head.request, close: head.close })
+    Ok(Incoming::Request {
+        request: head.request,
+        close: head.close,
+    })
 }
 
 fn more(stream: &mut impl Read, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
@@ -152,7 +160,12 @@ fn parse_head(buffer: &[u8]) -> Result<Option<Head>, Response> {
         .headers
         .iter()
         // Bytes that are not UTF-8 are replaced: no header of ours may hold them, so the value is refused later on.
-        .map(|header| (header.name.to_ascii_lowercase(), String::from_utf8_lossy(header.value).trim().to_owned()))
+        .map(|header| {
+            (
+                header.name.to_ascii_lowercase(),
+                String::from_utf8_lossy(header.value).trim().to_owned(),
+            )
+        })
         .collect();
     let request = Request {
         method: parsed.method.ok_or_else(malformed)?.to_owned(),
@@ -167,8 +180,12 @@ fn parse_head(buffer: &[u8]) -> Result<Option<Head>, Response> {
 }
 
 fn body_length(request: &Request) -> Result<usize, Response> {
-    let values: Vec<&str> =
-        request.headers.iter().filter(|(name, _)| name == "content-length").map(|(_, value)| value.as_str()).collect();
+    let values: Vec<&str> = request
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "content-length")
+        .map(|(_, value)| value.as_str())
+        .collect();
     if request.headers.iter().any(|(name, _)| name == "transfer-encoding") {
         return Err(Response::error(411, "say the length of the body with `content-length`"));
     }

@@ -70,7 +70,13 @@ impl Api {
             return Response::error(503, denied.reason());
         }
         self.denied.increase();
-        self.log.warn("denied", &[("reason", denied.reason().into()), ("path", known_path(&request.path).into())]);
+        self.log.warn(
+            "denied",
+            &[
+                ("reason", denied.reason().into()),
+                ("path", known_path(&request.path).into()),
+            ],
+        );
         match denied {
             Denied::WrongPolicy => Response::error(403, denied.reason()),
             _ => Response::unauthenticated(denied.reason()),
@@ -79,7 +85,10 @@ impl Api {
 
     fn balance(&self) -> Response {
         let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        Response::json(200, &json!({ "balance_cents": book.balance_cents(), "entries": book.entries() }))
+        Response::json(
+            200,
+            &json!({ "balance_cents": book.balance_cents(), "entries": book.entries() }),
+        )
     }
 
     fn add(&self, request: &Request) -> Response {
@@ -90,8 +99,9 @@ impl Api {
             return Response::error(400, "the body is not JSON");
         };
         let id = body["id"].as_str().filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()));
-        let amount =
-            body["amount_cents"].as_i64().filter(|amount| (-AMOUNT_CENTS_MAX..=AMOUNT_CENTS_MAX).contains(amount));
+        let amount = body["amount_cents"]
+            .as_i64()
+            .filter(|amount| (-AMOUNT_CENTS_MAX..=AMOUNT_CENTS_MAX).contains(amount));
         let (Some(id), Some(amount)) = (id, amount) else {
             return Response::error(422, "an entry needs `id` and `amount_cents`");
         };
@@ -99,7 +109,10 @@ impl Api {
         if new {
             self.entries.increase();
         }
-        Response::json(if new { 201 } else { 200 }, &json!({ "id": id, "amount_cents": amount }))
+        Response::json(
+            if new { 201 } else { 200 },
+            &json!({ "id": id, "amount_cents": amount }),
+        )
     }
 }
 
@@ -125,17 +138,42 @@ mod tests {
         let mut request = request(token);
         request.method = method.to_owned();
         request.path = path.to_owned();
-        request.headers.push(("content-type".to_owned(), "application/json; charset=utf-8".to_owned()));
+        request
+            .headers
+            .push(("content-type".to_owned(), "application/json; charset=utf-8".to_owned()));
         request.body = body.as_bytes().to_vec();
         let response = api.handle(&request);
-        (response.status, serde_json::from_slice(&response.body).unwrap_or(Value::Null))
+        (
+            response.status,
+            serde_json::from_slice(&response.body).unwrap_or(Value::Null),
+        )
     }
 
     #[test]
     fn books_entries_for_who_may() {
         let api = api();
-        assert_eq!(send(&api, "POST", "/entries", Some("good"), r#"{"id":"a","amount_cents":1200}"#).0, 201);
-        assert_eq!(send(&api, "POST", "/entries", Some("good"), r#"{"id":"a","amount_cents":1200}"#).0, 200);
+        assert_eq!(
+            send(
+                &api,
+                "POST",
+                "/entries",
+                Some("good"),
+                r#"{"id":"a","amount_cents":1200}"#
+            )
+            .0,
+            201
+        );
+        assert_eq!(
+            send(
+                &api,
+                "POST",
+                "/entries",
+                Some("good"),
+                r#"{"id":"a","amount_cents":1200}"#
+            )
+            .0,
+            200
+        );
         let (status, body) = send(&api, "GET", "/balance", Some("good"), "");
         assert_eq!((status, body), (200, json!({ "balance_cents": 1200, "entries": 1 })));
     }

@@ -46,7 +46,11 @@ pub fn authorise(request: &Request, broker: &dyn Lookup) -> Result<Bearer, Denie
         BrokerError::Refused => Denied::BadToken,
         BrokerError::Unavailable => Denied::BrokerUnavailable,
     })?;
-    if bearer.policies.iter().any(|policy| policy == POLICY) { Ok(bearer) } else { Err(Denied::WrongPolicy) }
+    if bearer.policies.iter().any(|policy| policy == POLICY) {
+        Ok(bearer)
+    } else {
+        Err(Denied::WrongPolicy)
+    }
 }
 
 #[cfg(test)]
@@ -62,7 +66,10 @@ pub mod tests {
 
     impl OneToken {
         pub fn new(policy: &'static str) -> Self {
-            OneToken { policy, state: Mutex::new(Ok(())) }
+            OneToken {
+                policy,
+                state: Mutex::new(Ok(())),
+            }
         }
 
         pub fn set(&self, state: Result<(), BrokerError>) {
@@ -76,18 +83,30 @@ pub mod tests {
             if token != "good" {
                 return Err(BrokerError::Refused);
             }
-            Ok(Bearer { accessor: "ledger/1".into(), name: "storefront".into(), policies: vec![self.policy.into()] })
+            Ok(Bearer {
+                accessor: "ledger/1".into(),
+                name: "storefront".into(),
+                policies: vec![self.policy.into()],
+            })
         }
     }
 
     pub fn request(token: Option<&str>) -> Request {
         let headers = token.map(|token| ("authorization".to_owned(), format!("Bearer {token}")));
-        Request { headers: headers.into_iter().collect(), ..Request::default() }
+        Request {
+            headers: headers.into_iter().collect(),
+            ..Request::default()
+        }
     }
 
     #[test]
     fn a_live_token_of_the_right_policy_is_let_in() {
-        assert_eq!(authorise(&request(Some("good")), &OneToken::new("ledger")).unwrap().name, "storefront");
+        assert_eq!(
+            authorise(&request(Some("good")), &OneToken::new("ledger"))
+                .unwrap()
+                .name,
+            "storefront"
+        );
     }
 
     #[test]
@@ -95,9 +114,15 @@ pub mod tests {
         let broker = OneToken::new("ledger");
         assert_eq!(authorise(&request(None), &broker), Err(Denied::MissingToken));
         assert_eq!(authorise(&request(Some("other")), &broker), Err(Denied::BadToken));
-        assert_eq!(authorise(&request(Some("good")), &OneToken::new("storefront")), Err(Denied::WrongPolicy));
+        assert_eq!(
+            authorise(&request(Some("good")), &OneToken::new("storefront")),
+            Err(Denied::WrongPolicy)
+        );
         broker.set(Err(BrokerError::Unavailable));
-        assert_eq!(authorise(&request(Some("good")), &broker), Err(Denied::BrokerUnavailable));
+        assert_eq!(
+            authorise(&request(Some("good")), &broker),
+            Err(Denied::BrokerUnavailable)
+        );
     }
 
     #[test]

@@ -130,9 +130,10 @@ impl Api {
     /// `GET /orders/{id}`.
     fn order_of(&self, request: &Request, id: &str) -> Response {
         match identify(request, &*self.broker) {
-            Ok(shopper) => {
-                self.orders().of(&shopper, id).map_or_else(not_found, |order| Response::json(200, &order.json()))
-            }
+            Ok(shopper) => self
+                .orders()
+                .of(&shopper, id)
+                .map_or_else(not_found, |order| Response::json(200, &order.json())),
             Err(response) => response,
         }
     }
@@ -149,7 +150,10 @@ impl Api {
 
 fn health() -> Response {
     let version = env!("CARGO_PKG_VERSION");
-    Response::json(200, &json!({ "status": "ok", "service": "storefront", "version": version }))
+    Response::json(
+        200,
+        &json!({ "status": "ok", "service": "storefront", "version": version }),
+    )
 }
 
 /// `GET /products?limit=…`.
@@ -168,7 +172,9 @@ fn products(request: &Request) -> Response {
 
 fn limit(text: &str) -> Option<usize> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|limit| digits && (1..=LIMIT_MAX).contains(limit))
+    text.parse()
+        .ok()
+        .filter(|limit| digits && (1..=LIMIT_MAX).contains(limit))
 }
 
 /// `GET /products/{id}`.
@@ -207,7 +213,10 @@ fn parameter(request: &Request, name: &str) -> Result<Option<String>, Response> 
 
 fn decode(text: &str) -> Option<String> {
     let text = text.replace('+', " ");
-    percent_decode_str(&text).decode_utf8().ok().map(|text| text.into_owned())
+    percent_decode_str(&text)
+        .decode_utf8()
+        .ok()
+        .map(|text| text.into_owned())
 }
 
 fn not_found() -> Response {
@@ -235,7 +244,11 @@ mod tests {
                 "nobody-knows" => return Err(BrokerError::Unavailable),
                 _ => return Err(BrokerError::Refused),
             };
-            Ok(Bearer { accessor: "a".into(), name: token.into(), policies: vec![policy.into()] })
+            Ok(Bearer {
+                accessor: "a".into(),
+                name: token.into(),
+                policies: vec![policy.into()],
+            })
         }
     }
 
@@ -248,19 +261,34 @@ mod tests {
     }
 
     fn api(books: Result<(), Unbooked>) -> Api {
-        Api::new(Arc::new(Names), Box::new(Books(books)), Assets::default(), Log { service: "storefront" })
+        Api::new(
+            Arc::new(Names),
+            Box::new(Books(books)),
+            Assets::default(),
+            Log { service: "storefront" },
+        )
     }
 
     fn send(api: &Api, method: &str, target: &str, token: &str, body: &str) -> (u16, Value) {
-        let (path, query) =
-            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
+        let (path, query) = target
+            .split_once('?')
+            .map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
         let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         if !token.is_empty() {
             headers.push(("authorization".to_owned(), format!("Bearer {token}")));
         }
         let body = body.as_bytes().to_vec();
-        let response = api.handle(&Request { method: method.to_owned(), path: path.to_owned(), query, headers, body });
-        (response.status, serde_json::from_slice(&response.body).unwrap_or(Value::Null))
+        let response = api.handle(&Request {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            query,
+            headers,
+            body,
+        });
+        (
+            response.status,
+            serde_json::from_slice(&response.body).unwrap_or(Value::Null),
+        )
     }
 
     const MUG: &str = r#"{"product":"mug","quantity":2}"#;
@@ -268,12 +296,36 @@ mod tests {
     #[test]
     fn shows_products() {
         let api = api(Ok(()));
-        assert_eq!(send(&api, "GET", "/products", "", "").1["products"].as_array().unwrap().len(), PRODUCTS.len());
-        assert_eq!(send(&api, "GET", "/products?limit=2", "", "").1["products"].as_array().unwrap().len(), 2);
+        assert_eq!(
+            send(&api, "GET", "/products", "", "").1["products"]
+                .as_array()
+                .unwrap()
+                .len(),
+            PRODUCTS.len()
+        );
+        assert_eq!(
+            send(&api, "GET", "/products?limit=2", "", "").1["products"]
+                .as_array()
+                .unwrap()
+                .len(),
+            2
+        );
         assert_eq!(send(&api, "GET", "/products/mug", "", "").1["price_cents"], 1200);
         assert_eq!(send(&api, "GET", "/products/yacht", "", "").0, 404);
-        for query in ["limit=0", "limit=51", "limit=+1", "limit=x", "limit=", "limit=1&limit=2", "limit=%ff"] {
-            assert_eq!(send(&api, "GET", &format!("/products?{query}"), "", "").0, 400, "{query}");
+        for query in [
+            "limit=0",
+            "limit=51",
+            "limit=+1",
+            "limit=x",
+            "limit=",
+            "limit=1&limit=2",
+            "limit=%ff",
+        ] {
+            assert_eq!(
+                send(&api, "GET", &format!("/products?{query}"), "", "").0,
+                400,
+                "{query}"
+            );
         }
     }
 
@@ -309,13 +361,21 @@ mod tests {
         let api = api(Ok(()));
         assert_eq!(send(&api, "POST", "/orders", "ann", "{").0, 400);
         assert_eq!(send(&api, "POST", "/orders", "ann", "{}").0, 422);
-        let mut form = Request { method: "POST".into(), path: "/orders".into(), ..Request::default() };
+        let mut form = Request {
+            method: "POST".into(),
+            path: "/orders".into(),
+            ..Request::default()
+        };
         form.headers = vec![
             ("authorization".into(), "Bearer ann".into()),
             ("content-type".into(), "application/x-www-form-urlencoded".into()),
         ];
         assert_eq!(api.handle(&form).status, 415);
-        for (method, path) in [("DELETE", "/orders"), ("POST", "/products"), ("PUT", "/orders/ord-000001")] {
+        for (method, path) in [
+            ("DELETE", "/orders"),
+            ("POST", "/products"),
+            ("PUT", "/orders/ord-000001"),
+        ] {
             assert_eq!(send(&api, method, path, "ann", "").0, 405, "{method} {path}");
         }
         assert_eq!(send(&api, "GET", "/nothing", "", "").0, 404);
@@ -341,7 +401,10 @@ mod tests {
     fn the_document_names_every_product() {
         let document: Value = serde_json::from_str(OPENAPI).unwrap();
         let ids = &document["components"]["schemas"]["ProductId"]["enum"];
-        assert_eq!(*ids, json!(PRODUCTS.iter().map(|product| product.id).collect::<Vec<_>>()));
+        assert_eq!(
+            *ids,
+            json!(PRODUCTS.iter().map(|product| product.id).collect::<Vec<_>>())
+        );
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     }
 }

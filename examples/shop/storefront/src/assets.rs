@@ -66,7 +66,13 @@ mod tests {
     fn serves_the_front_end_and_nothing_beside_it() {
         let assets = Assets::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../web").as_ref()).unwrap();
         assert_eq!(assets.find("/").unwrap().content_type, "text/html; charset=utf-8");
-        for path in ["/package.json", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "/index.html/", ""] {
+        for path in [
+            "/package.json",
+            "/../Cargo.toml",
+            "/%2e%2e/Cargo.toml",
+            "/index.html/",
+            "",
+        ] {
             assert_eq!(assets.find(path), None, "{path}");
         }
     }

@@ -12,12 +12,36 @@ pub struct Product {
 
 /// Everything for sale, in the order it is shown. The document `openapi.json` lists the same ids.
 pub static PRODUCTS: &[Product] = &[
-    Product { id: "mug", name: "Mug, hand-thrown", price_cents: 1200 },
-    Product { id: "bowl", name: "Bowl, oak ash glaze", price_cents: 2400 },
-    Product { id: "plate", name: "Plate, 26 cm", price_cents: 1900 },
-    Product { id: "teapot", name: "Teapot & lid", price_cents: 5400 },
-    Product { id: "vase", name: "Vase, tall", price_cents: 3600 },
-    Product { id: "tile", name: "Tile, 10 × 10 cm", price_cents: 450 },
+    Product {
+        id: "mug",
+        name: "Mug, hand-thrown",
+        price_cents: 1200,
+    },
+    Product {
+        id: "bowl",
+        name: "Bowl, oak ash glaze",
+        price_cents: 2400,
+    },
+    Product {
+        id: "plate",
+        name: "Plate, 26 cm",
+        price_cents: 1900,
+    },
+    Product {
+        id: "teapot",
+        name: "Teapot & lid",
+        price_cents: 5400,
+    },
+    Product {
+        id: "vase",
+        name: "Vase, tall",
+        price_cents: 3600,
+    },
+    Product {
+        id: "tile",
+        name: "Tile, 10 × 10 cm",
+        price_cents: 450,
+    },
 ];
 
 impl Product {
@@ -47,7 +71,10 @@ mod tests {
     fn finds_by_id_and_by_words() {
         assert_eq!(find("mug").map(|product| product.price_cents), Some(1200));
         assert_eq!(find("Mug"), None);
-        assert_eq!(search("  GLAZE ").iter().map(|product| product.id).collect::<Vec<_>>(), ["bowl"]);
+        assert_eq!(
+            search("  GLAZE ").iter().map(|product| product.id).collect::<Vec<_>>(),
+            ["bowl"]
+        );
         assert!(search("bicycle").is_empty());
     }
 }

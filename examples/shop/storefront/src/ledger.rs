@@ -44,7 +44,9 @@ impl Entries for Client {
     fn post(&self, token: &str, entry: &Value) -> std::io::Result<u16> {
         let authorization = format!("Bearer {token}");
         let body = entry.to_string();
-        Ok(self.call("POST", "/entries", ("authorization", &authorization), body.as_bytes())?.status)
+        Ok(self
+            .call("POST", "/entries", ("authorization", &authorization), body.as_bytes())?
+            .status)
     }
 }
 
@@ -57,8 +59,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn new(address: &str, broker: Arc<Broker>, log: Log) -> Self {
-        Ledger { client: Client::new(address), broker, lease: Mutex::new(None), log }
+    pub fn new(entries: Box<dyn Entries>, broker: Arc<dyn Leases>, log: Log) -> Self {
+        Ledger {
+            entries,
+            broker,
+            lease: Mutex::new(None),
+            log,
+        }
     }
 
     /// The credential to use. `refused` is the accessor of one the ledger no longer takes.
@@ -75,7 +82,10 @@ impl Ledger {
             self.log.warn("lease-failed", &[("policy", POLICY.into())]);
             Unbooked
         })?;
-        self.log.info("leased", &[("policy", POLICY.into()), ("accessor", lease.accessor.as_str().into())]);
+        self.log.info(
+            "leased",
+            &[("policy", POLICY.into()), ("accessor", lease.accessor.as_str().into())],
+        );
         *held = Some(lease.clone());
         Ok(lease)
     }
@@ -88,12 +98,16 @@ impl Ledger {
         if answer.is_ok() && elapsed_ms > SLOW_MS {
             self.degraded("slow", elapsed_ms);
         }
-        answer.map(|answer| answer.status).map_err(|error| error.kind().to_string())
+        answer.map_err(|error| error.kind().to_string())
     }
 
     fn degraded(&self, reason: &str, elapsed_ms: u128) {
         let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(u64::MAX);
-        let fields = [("upstream", "ledger".into()), ("reason", reason.into()), ("elapsed_ms", elapsed_ms.into())];
+        let fields = [
+            ("upstream", "ledger".into()),
+            ("reason", reason.into()),
+            ("elapsed_ms", elapsed_ms.into()),
+        ];
         self.log.warn("upstream-degraded", &fields);
     }
 }
@@ -109,7 +123,8 @@ impl Bookkeeper for Ledger {
                 Ok(200 | 201) => return Ok(()),
                 // The credential was taken away: one more is worth a try, a second refusal is an answer.
                 Ok(401 | 403) if !leased_again => {
-                    self.log.warn("credential-refused", &[("accessor", lease.accessor.as_str().into())]);
+                    self.log
+                        .warn("credential-refused", &[("accessor", lease.accessor.as_str().into())]);
                     lease = self.credential(Some(&lease.accessor))?;
                     leased_again = true;
                 }
@@ -141,18 +156,28 @@ mod tests {
             assert_eq!(policy, "ledger");
             let number = self.0.fetch_add(1, Ordering::SeqCst);
             let renew_at = Instant::now() + Duration::from_secs(60);
-            Ok(Lease { token: format!("t{number}"), accessor: format!("a{number}"), renew_at })
+            Ok(Lease {
+                token: format!("t{number}"),
+                accessor: format!("a{number}"),
+                renew_at,
+            })
         }
     }
 
-    impl<F: Fn(&str) -> std::io::Result<u16> + Send + Sync> Entries for F {
+    struct Answering<F>(F);
+
+    impl<F: Fn(&str) -> std::io::Result<u16> + Send + Sync> Entries for Answering<F> {
         fn post(&self, token: &str, _: &Value) -> std::io::Result<u16> {
-            self(token)
+            self.0(token)
         }
     }
 
     fn ledger(answer: impl Fn(&str) -> std::io::Result<u16> + Send + Sync + 'static) -> Ledger {
-        Ledger::new(Box::new(answer), Arc::new(Numbered::default()), Log { service: "storefront" })
+        Ledger::new(
+            Box::new(Answering(answer)),
+            Arc::new(Numbered::default()),
+            Log { service: "storefront" },
+        )
     }
 
     fn held(ledger: &Ledger) -> String {

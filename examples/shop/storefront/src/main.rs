@@ -34,7 +34,10 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let args = Args::parse(std::env::args().skip(1), &["listen", "ledger", "broker", "identity", "static"])?;
+    let args = Args::parse(
+        std::env::args().skip(1),
+        &["listen", "ledger", "broker", "identity", "static"],
+    )?;
     let broker = Arc::new(Broker::new(args.required("broker")?, args.required("identity")?)?);
     let entries = Box::new(Client::new(args.required("ledger")?));
     let ledger = ledger::Ledger::new(entries, broker.clone(), LOG);

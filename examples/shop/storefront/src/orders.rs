@@ -55,7 +55,11 @@ impl Wish {
 
 /// JSON Schema calls 2.0 an integer too, and so does our OpenAPI document.
 fn whole(value: &Value) -> Option<u64> {
-    let float = || value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=1e9).contains(number));
+    let float = || {
+        value
+            .as_f64()
+            .filter(|number| number.fract() == 0.0 && (0.0..=1e9).contains(number))
+    };
     value.as_u64().or_else(|| float().map(|number| number as u64))
 }
 
@@ -129,8 +133,15 @@ mod tests {
     }
 
     fn order(id: &str, shopper: &str) -> Order {
-        let wish = Wish { product: catalogue::find("mug").unwrap(), quantity: 1 };
-        Order { id: id.to_owned(), shopper: shopper.to_owned(), wish }
+        let wish = Wish {
+            product: catalogue::find("mug").unwrap(),
+            quantity: 1,
+        };
+        Order {
+            id: id.to_owned(),
+            shopper: shopper.to_owned(),
+            wish,
+        }
     }
 
     #[test]

@@ -19,7 +19,9 @@ impl Lookup for Broker {
 
 /// The name of the shopper, or the answer that turns them away.
 pub fn identify(request: &Request, broker: &dyn Lookup) -> Result<String, Response> {
-    let token = request.bearer().ok_or_else(|| Response::unauthenticated("this needs a token"))?;
+    let token = request
+        .bearer()
+        .ok_or_else(|| Response::unauthenticated("this needs a token"))?;
     let bearer = broker.lookup(token).map_err(|error| match error {
         BrokerError::Refused => Response::unauthenticated("the token is not accepted"),
         BrokerError::Unavailable => Response::error(503, "tokens can't be checked now"),

@@ -1,0 +1,51 @@
+//! The suites: each takes other people's cases and puts them to what users call, or to an engine's public function.
+//!
+//! One file is one suite. A suite is named after its archive in the shared data and reads any unpacked folder of the same
+//! shape, so it knows no case by name: a case is named by its class first (`debian/…`, `yarn.lock/…`), and an expected
+//! difference speaks of a class. A file that a suite can't place is a case that differs.
+//!
+//! Start reading at [`run`], then `suites/version_vectors.rs`, the smallest.
+
+mod crypto_vectors;
+mod data;
+mod lockfiles;
+mod openapi;
+mod purl_spec;
+mod secret_contracts;
+mod version_vectors;
+
+use crate::expected::Tally;
+use data::Data;
+
+type Suite = fn(&Data, &mut Tally) -> Result<(), String>;
+
+const SUITES: [(&str, Suite); 6] = [
+    ("crypto-vectors", crypto_vectors::run),
+    ("lockfiles-and-os-packages", lockfiles::run),
+    ("openapi", openapi::run),
+    ("purl-spec", purl_spec::run),
+    ("secret-contracts", secret_contracts::run),
+    ("version-vectors", version_vectors::run),
+];
+
+/// Runs one suite over its archive, or over `folder` in its place.
+pub fn run(suite: &str, folder: Option<&str>) -> Result<(), String> {
+    let (_, cases) = SUITES
+        .iter()
+        .find(|(name, _)| *name == suite)
+        .ok_or_else(|| format!("no suite `{suite}`: {}", SUITES.map(|(name, _)| name).join(", ")))?;
+    let data = Data::of(suite, folder)?;
+    let mut tally = Tally::of(suite)?;
+    cases(&data, &mut tally)?;
+    tally.close()
+}
+
+/// A file that no suite expects in its folder.
+fn unplaced(tally: &mut Tally, path: &str) {
+    tally.case(path, "a file this suite can place", "none");
+}
+
+/// What `work` answers; a panic is an answer, too, and never the expected one.
+fn guarded(work: impl FnOnce() -> String) -> String {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| "a panic".to_owned())
+}

@@ -1,0 +1,142 @@
+//! What is fuzzed: one function for each reader of bytes that others own. A function ends without a panic whatever it is given,
+//! and says whether it was accepted.
+//!
+//! Not here: how inputs are made. `fuzz_targets/NAME.rs` gives a function to libFuzzer, and
+//! `conformance/tests/corpora.rs` replays `corpus/NAME/` through it without a nightly compiler. Start reading at [`TARGETS`].
+
+use std::collections::BTreeMap;
+
+/// Whether the bytes were accepted.
+pub type Target = fn(&[u8]) -> bool;
+
+/// Name (also of the target and of the corpus folder) and function.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("advisories", advisories),
+    ("bundle", bundle),
+    ("configuration", configuration),
+    ("envelope", envelope),
+    ("experiment", experiment),
+    ("manifests", manifests),
+    ("note", note),
+    ("openapi", openapi),
+];
+
+/// Two advisory records, divided by [`SEPARATOR`].
+pub fn advisories(bytes: &[u8]) -> bool {
+    let files = parts(bytes)
+        .enumerate()
+        .map(|(at, part)| (format!("{at}.json"), part.to_vec()))
+        .collect::<Vec<_>>();
+    let Ok((database, faulty)) = intel::load(&files) else {
+        return false;
+    };
+    let component = evidence::Component {
+        purl: "pkg:cargo/a@1.0.0".to_owned(),
+        ecosystem: "crates.io".to_owned(),
+        name: "a".to_owned(),
+        version: "1.0.0".to_owned(),
+        licence: None,
+        checksum: None,
+        scope: evidence::Scope::Runtime,
+        path: "Cargo.lock".to_owned(),
+        line: 1,
+    };
+    let _ = intel::matches(&database, &[component]);
+    faulty.is_empty()
+}
+
+/// The trust root, then each file of the bundle as a line with its path and its bytes, divided by [`SEPARATOR`].
+pub fn bundle(bytes: &[u8]) -> bool {
+    let mut parts = parts(bytes);
+    let Ok(root) = evidence::TrustRoot::from_bytes(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let files: BTreeMap<String, Vec<u8>> = parts.filter_map(file).collect();
+    let opened = evidence::CheckedBundle::open(&files, &root, evidence::Timestamp::UNIX_EPOCH);
+    if let Ok(bundle) = &opened {
+        // INVARIANT: what is accepted accounts for every file.
+        assert_eq!(bundle.manifest.files.len() + 1, files.len());
+    }
+    opened.is_ok()
+}
+
+/// A `proofmark.toml`.
+pub fn configuration(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    accepted(pipeline::config::parse("proofmark.toml", text))
+}
+
+pub fn envelope(bytes: &[u8]) -> bool {
+    let Ok(envelope) = evidence::Envelope::from_bytes(bytes) else {
+        return false;
+    };
+    // INVARIANT: an envelope has one encoding.
+    assert_eq!(envelope.to_bytes(), bytes);
+    true
+}
+
+/// A chaos experiment.
+pub fn experiment(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    accepted(chaos::Experiment::parse("experiment.toml", text).map(|experiment| experiment.plan()))
+}
+
+/// Files as lines with their path and their bytes, divided by [`SEPARATOR`].
+pub fn manifests(bytes: &[u8]) -> bool {
+    let files: Vec<(String, Vec<u8>)> = parts(bytes).filter_map(file).collect();
+    let inventory = packages::read(&files);
+    for (path, _) in files
+        .iter()
+        .filter(|(path, bytes)| path.ends_with("Cargo.lock") && !bytes.is_empty())
+    {
+        // INVARIANT: a lock file we read is never passed over in silence.
+        assert!(
+            inventory.manifests.contains(path) || inventory.gaps.iter().any(|gap| gap.what.contains(path.as_str()))
+        );
+    }
+    !inventory.gaps.iter().any(|gap| gap.id == "packages/unreadable")
+}
+
+/// A signed note.
+pub fn note(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    evidence::SignedNote::parse(text).is_ok()
+}
+
+/// An OpenAPI document.
+pub fn openapi(bytes: &[u8]) -> bool {
+    accepted(dast::load(bytes, "openapi.json").map(|api| api.routes()))
+}
+
+fn accepted<T>(read: Result<T, Vec<evidence::Diagnostic>>) -> bool {
+    if let Err(found) = &read {
+        assert!(!found.is_empty(), "a refusal says why");
+    }
+    read.is_ok()
+}
+
+/// A line of its own that divides an input into parts.
+pub const SEPARATOR: &[u8] = b"\n--- part\n";
+
+fn parts(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let at = text.windows(SEPARATOR.len()).position(|window| window == SEPARATOR);
+        rest = at.map(|at| &text[at + SEPARATOR.len()..]);
+        Some(&text[..at.unwrap_or(text.len())])
+    })
+}
+
+/// The first line is the path.
+fn file(part: &[u8]) -> Option<(String, Vec<u8>)> {
+    let end = part.iter().position(|byte| *byte == b'\n')?;
+    let path = std::str::from_utf8(&part[..end]).ok()?;
+    Some((path.to_owned(), part[end + 1..].to_vec()))
+}
