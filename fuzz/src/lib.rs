@@ -89,10 +89,8 @@ pub fn experiment(bytes: &[u8]) -> bool {
 pub fn manifests(bytes: &[u8]) -> bool {
     let files: Vec<(String, Vec<u8>)> = parts(bytes).filter_map(file).collect();
     let inventory = packages::read(&files);
-    for (path, _) in files
-        .iter()
-        .filter(|(path, bytes)| path.ends_with("Cargo.lock") && !bytes.is_empty())
-    {
+    let is_lock = |path: &str| path.split('/').next_back() == Some("Cargo.lock") && packages::is_manifest(path);
+    for (path, _) in files.iter().filter(|(path, bytes)| is_lock(path) && !bytes.is_empty()) {
         // INVARIANT: a lock file we read is never passed over in silence.
         assert!(
             inventory.manifests.contains(path) || inventory.gaps.iter().any(|gap| gap.what.contains(path.as_str()))

@@ -117,11 +117,13 @@ impl CheckedBundle {
             }
         }
         let checkpoint = open_checkpoint(files, root, at)?;
-        let statements = files
+        let mut statements: Vec<_> = files
             .iter()
             .filter(|(path, _)| path.starts_with("statements/"))
             .map(|(path, bytes)| open_statement(path, bytes, root, &checkpoint, at))
             .collect::<Result<_, _>>()?;
+        // Names have six digits only as long as the log is small: the index is a number, not a name.
+        statements.sort_by_key(Logged::index);
         Ok(CheckedBundle { manifest, checkpoint, statements })
     }
 }

@@ -227,6 +227,9 @@ pub struct CanaryRun {
     pub not_worse: BTreeMap<String, f64>,
     /// Each e-value decides at `1 / alpha`.
     pub alpha: f64,
+    /// What was allowed, by name: `error_margin`, `slow_margin` (shares of requests), `slow_ms`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, f64>,
     /// Weight of the new one at the end, per cent, as read back from the router.
     pub final_weight: u32,
 }

@@ -11,27 +11,23 @@ use crate::{
 /// A `T` whose signatures were checked against a trust root, and by whom it was signed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verified<T> {
+    // INVARIANT: no field is public and none is ever changed, so that holding one is proof that it was checked.
     value: T,
-    /// Keys whose signatures hold.
-    pub signers: Vec<KeyId>,
-    /// The role they signed as.
-    pub role: Role,
-    /// The trust root it was held against.
-    pub trust_root: Digest,
-    /// When it was checked.
-    pub at: Timestamp,
-    /// SHA-256 over PAE of what was signed (statements) or over the note's text (checkpoints).
-    pub digest: Digest,
+    signers: Vec<KeyId>,
+    role: Role,
+    trust_root: Digest,
+    at: Timestamp,
+    digest: Digest,
     leaf: Leaf,
 }
 
 /// A verified `T` that stands in the log the trust root names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logged<T> {
+    // INVARIANT: as for `Verified`.
     value: T,
-    pub index: u64,
-    /// Size of the checkpoint it was proved against.
-    pub size: u64,
+    index: u64,
+    size: u64,
 }
 
 /// The first check that failed, with the key or role and what to do.
@@ -96,6 +92,31 @@ impl Verified<()> {
 impl<T> Verified<T> {
     pub fn value(&self) -> &T {
         &self.value
+    }
+
+    /// Keys whose signatures hold.
+    pub fn signers(&self) -> &[KeyId] {
+        &self.signers
+    }
+
+    /// The role they signed as.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The trust root it was held against.
+    pub fn trust_root(&self) -> Digest {
+        self.trust_root
+    }
+
+    /// When it was checked.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// SHA-256 over the PAE of what was signed (envelopes), or over the whole signed note (checkpoints).
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 }
 
@@ -190,6 +211,16 @@ impl<T> Logged<Verified<T>> {
 
     pub fn verified(&self) -> &Verified<T> {
         &self.value
+    }
+
+    /// Where it stands in the log.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Size of the checkpoint it was proved against.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 }
 

@@ -49,7 +49,7 @@ fn a_whole_bundle_opens() {
     let world = World::new();
     let checked = open(&bundle(&world), &world.root).unwrap();
     assert_eq!(checked.manifest.attempt, Digest::of(b"attempt"));
-    assert_eq!(checked.statements.iter().map(|s| s.index).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(checked.statements.iter().map(|s| s.index()).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(checked.checkpoint.value().size, 2);
     assert!(
         open(

@@ -18,9 +18,9 @@ fn statements() {
     let scan = statement(SECRET_SCAN, "secrets");
     let clean = || world.sign(Role::Step, &scan);
     let verified = Verified::statement(&clean(), &world.root, at()).unwrap();
-    assert_eq!((verified.role, verified.signers.len()), (Role::Step, 2));
+    assert_eq!((verified.role(), verified.signers().len()), (Role::Step, 2));
     assert_eq!(
-        (verified.value(), verified.trust_root, verified.at),
+        (verified.value(), verified.trust_root(), verified.at()),
         (&scan, world.root.digest(), at())
     );
     assert!(Verified::statement(&world.sign(Role::Gate, &statement(VSA, "verdict")), &world.root, at()).is_ok());
@@ -242,7 +242,7 @@ fn log_proofs() {
     let proof = &logged[2].proof;
     let proved = Logged::prove(third(), proof, &checkpoint).unwrap();
     assert_eq!(
-        (proved.index, proved.size, proved.context().unwrap().check.as_str()),
+        (proved.index(), proved.size(), proved.context().unwrap().check.as_str()),
         (2, 5, "c")
     );
 

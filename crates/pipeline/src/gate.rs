@@ -54,7 +54,7 @@ fn summary(run: &Run, verdict: &Verdict, statements: &[Logged<Verified<Statement
         .iter()
         .filter(|statement| statement.context().is_some_and(|context| context.attempt == run.attempt_digest))
         .map(|statement| {
-            json!({"uri": format!("proofmark-log:{}", statement.index), "digest": {"sha256": statement.verified().digest.hex()}})
+            json!({"uri": format!("proofmark-log:{}", statement.index()), "digest": {"sha256": statement.verified().digest().hex()}})
         });
     let passed = verdict.outcome == Outcome::Pass;
     VerificationSummary {

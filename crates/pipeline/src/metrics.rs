@@ -77,7 +77,7 @@ fn exposure(statements: &[Logged<Verified<Statement>>]) -> Exposure {
     let mut exposure = Exposure::default();
     let mut seen: BTreeSet<Digest> = BTreeSet::new();
     for statement in statements.iter().filter(|statement| statement.predicate_type == predicates::PROVENANCE) {
-        if !seen.insert(statement.verified().digest) {
+        if !seen.insert(statement.verified().digest()) {
             continue;
         }
         let own = &statement.predicate["buildDefinition"]["internalParameters"]["proofmark"];

@@ -76,7 +76,7 @@ fn conclude(checked: &CheckedBundle, root: &TrustRoot, files: usize) -> Result<V
 fn complete(checked: &CheckedBundle) -> Result<(), String> {
     let size = checked.checkpoint.value().size;
     for (expected, statement) in checked.statements.iter().enumerate() {
-        if statement.index != expected as u64 {
+        if statement.index() != expected as u64 {
             return Err(format!("log entry {expected} is missing: the bundle must hold all {size}"));
         }
     }
@@ -93,19 +93,19 @@ fn verdicts(
     for statement in statements {
         let Some(context) = statement.context().filter(|context| context.attempt == attempt_digest) else { continue };
         let Some(summary) = statement.predicate_as::<VerificationSummary>(predicates::VSA) else { continue };
-        let before = &statements[..statement.index as usize];
+        let before = &statements[..statement.index() as usize];
         let again = gate::verdict(context.stage, attempt, before, context.at);
         if again != summary.verdict {
             return Err(format!(
                 "log entry {}: the verdict of stage {} is {}, deciding again from the same evidence gives {}",
-                statement.index,
+                statement.index(),
                 context.stage,
                 summary.verdict.outcome.name(),
                 again.outcome.name()
             ));
         }
         verdicts.retain(|(verdict, _): &(Verdict, u64)| verdict.stage != context.stage);
-        verdicts.push((summary.verdict, statement.index));
+        verdicts.push((summary.verdict, statement.index()));
     }
     Ok(verdicts)
 }

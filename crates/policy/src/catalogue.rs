@@ -236,8 +236,8 @@ impl Asked<'_> {
         fix: impl Into<String>,
     ) -> Reason {
         let mut reason = self.reason(outcome, what, asks, fix);
-        reason.r#where = format!("log index {}", seen.statement.index);
-        reason.log_index = Some(seen.statement.index);
+        reason.r#where = format!("log index {}", seen.statement.index());
+        reason.log_index = Some(seen.statement.index());
         reason
     }
 
@@ -293,7 +293,7 @@ impl Asked<'_> {
         );
         reason.id.clone_from(&gap.id);
         reason.r#where.clone_from(&gap.what);
-        reason.log_index = seen.map(|seen| seen.statement.index);
+        reason.log_index = seen.map(|seen| seen.statement.index());
         reason
     }
 

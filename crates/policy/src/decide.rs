@@ -53,7 +53,7 @@ pub fn decide(stage: Stage, evidence: &Evidence, facts: &Facts) -> Verdict {
     if evidence
         .statements
         .iter()
-        .any(|s| s.verified().trust_root != evidence.attempt.trust_root)
+        .any(|s| s.verified().trust_root() != evidence.attempt.trust_root)
     {
         verdict.outcome = verdict.outcome.and(Outcome::Indeterminate);
         verdict.reasons.push(whole(

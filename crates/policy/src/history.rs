@@ -47,8 +47,8 @@ pub(crate) enum Standing<'a, T> {
 impl<'a> History<'a> {
     pub(crate) fn new(evidence: &Evidence<'a>) -> Self {
         let mut statements: Vec<_> = evidence.statements.iter().collect();
-        statements.sort_by_key(|statement| statement.index);
-        statements.dedup_by_key(|statement| statement.index);
+        statements.sort_by_key(|statement| statement.index());
+        statements.dedup_by_key(|statement| statement.index());
         let mut history = History {
             attempt: evidence.attempt,
             attempt_digest: evidence.attempt.digest(),
@@ -58,7 +58,7 @@ impl<'a> History<'a> {
             approvals: Vec::new(),
         };
         for statement in statements {
-            match statement.verified().role {
+            match statement.verified().role() {
                 Role::Step => history.add_step(statement),
                 Role::Approver => history.add_person(statement),
                 Role::Gate | Role::Log => {}
@@ -77,7 +77,7 @@ impl<'a> History<'a> {
     }
 
     fn add_person(&mut self, statement: &Logged<Verified<Statement>>) {
-        let index = statement.index;
+        let index = statement.index();
         if let Some(value) = statement.predicate_as(WAIVER) {
             self.waivers.push(Signed { index, value });
         } else if let Some(value) = statement.predicate_as(APPROVAL) {
@@ -103,7 +103,7 @@ impl<'a> History<'a> {
             );
         }
         let mut current: Vec<_> = last.into_values().collect();
-        current.sort_by_key(|seen| seen.statement.index);
+        current.sort_by_key(|seen| seen.statement.index());
         current.into_iter()
     }
 

@@ -187,7 +187,7 @@ fn finding_reason(asked: &Asked, seen: Option<&Seen>, finding: &Finding, watch: 
 }
 
 fn index(seen: Option<&Seen>) -> Option<u64> {
-    seen.map(|seen| seen.statement.index)
+    seen.map(|seen| seen.statement.index())
 }
 
 /// The file and line, or the route, or the component: whatever leads there soonest.

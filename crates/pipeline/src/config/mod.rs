@@ -234,7 +234,7 @@ pub fn parse(path: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
         }]
     })?;
     let mut found = references(path, text, &config);
-    let controls = controls(path, text, &config, &mut found);
+    let controls = joined(controls(path, text, &config, &mut found), implied(&config));
     if found.is_empty() { Ok(Loaded { config, digest: Digest::of(text.as_bytes()), controls }) } else { Err(found) }
 }
 
@@ -253,6 +253,57 @@ fn controls(path: &str, text: &str, config: &Config, found: &mut Vec<Diagnostic>
                     .collect(),
             }),
             Err(message) => found.push(problem(path, text, word("stage"), message)),
+        }
+    }
+    specs
+}
+
+/// What the configuration asks for outside `[[control]]`, as parameters of the controls that judge it: so that a
+/// dropped step, a longer list of allowed licences or a wider margin is seen as the loosening it is.
+fn implied(config: &Config) -> Vec<ControlSpec> {
+    let spec = |id: &str, stage, parameters: Vec<(&str, serde_json::Value)>| ControlSpec {
+        id: id.to_owned(),
+        stage,
+        parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    };
+    let names: Vec<&str> = config.commit.step.iter().map(|step| step.name.as_str()).collect();
+    let dependencies = &config.dependencies;
+    let mut specs = vec![
+        spec("steps-passed", Stage::Commit, vec![("steps_required", names.into())]),
+        spec(
+            "dependency-policy",
+            Stage::Commit,
+            vec![("deny", dependencies.deny.clone().into()), ("sources", dependencies.sources.clone().into())],
+        ),
+    ];
+    if let Some(licences) = &config.licences {
+        specs.push(spec("licences-allowed", Stage::Build, vec![("allow", licences.allow.clone().into())]));
+    }
+    if let Some(advisories) = &config.advisories {
+        let age = vec![("age_days_max", advisories.age_days_max.into())];
+        specs.push(spec("no-known-vulnerabilities", Stage::Build, age));
+    }
+    if let Some(production) = &config.production {
+        let margins = vec![
+            ("error_margin_max", production.error_margin.into()),
+            ("slow_margin_max", production.slow_margin.into()),
+            ("slow_ms_max", (production.slow_ms as f64).into()),
+        ];
+        specs.push(spec("canary-promoted", Stage::Production, margins));
+    }
+    specs
+}
+
+/// Adds to each spec what is implied for its control; what the user wrote stays as it is.
+fn joined(mut specs: Vec<ControlSpec>, implied: Vec<ControlSpec>) -> Vec<ControlSpec> {
+    for other in implied {
+        match specs.iter_mut().find(|spec| spec.id == other.id && spec.stage == other.stage) {
+            Some(spec) => {
+                for (name, value) in other.parameters {
+                    spec.parameters.entry(name).or_insert(value);
+                }
+            }
+            None => specs.push(other),
         }
     }
     specs
@@ -358,5 +409,7 @@ mod tests {
         let text = "[release]\nname = \"a\"\nversion = \"1\"\n[[control]]\nid = \"x\"\nstage = \"staging\"\nwithin_seconds = 3\n";
         let loaded = parse("proofmark.toml", text).unwrap();
         assert_eq!(loaded.controls[0].parameters["within_seconds"], 3);
+        // What stands outside `[[control]]` is held against the last release as well.
+        assert!(loaded.controls.iter().any(|spec| spec.parameters.contains_key("steps_required")));
     }
 }

@@ -164,7 +164,7 @@ fn licences(run: &mut Run, inventory: &Inventory) -> Result<(), Error> {
     };
     let config = json!({"check": "licences", "allow": allow});
     let subjects = subjects(run);
-    let predicate = observed(observation, []);
+    let predicate = observed(observation, [("allow", allow.into())]);
     run.record(Stage::Build, "licences", predicates::LICENCES, subjects, &predicate, &config)?;
     Ok(())
 }

@@ -68,7 +68,14 @@ fn dependencies(run: &mut Run) -> Result<(), Error> {
     let before = inventory::before(&run.root, source::Revision::Parent)?;
     let observation = packages::review(&before, &now, &policy.deny, &policy.sources);
     let config = json!({"check": "dependencies", "deny": policy.deny, "sources": policy.sources});
-    let predicate = observed(observation, [("against", "parent commit".into())]);
+    let predicate = observed(
+        observation,
+        [
+            ("against", "parent commit".into()),
+            ("deny", policy.deny.clone().into()),
+            ("sources", policy.sources.clone().into()),
+        ],
+    );
     let subject = vec![run.tree_subject()];
     run.record(Stage::Commit, "dependencies", predicates::DEPENDENCY_REVIEW, subject, &predicate, &config)?;
     Ok(())

@@ -17,10 +17,11 @@
 //! `requests_max`.
 //!
 //! ## References
-//! Turner, Ly, Grünwald: Generic e-variables for exact sequential k-sample tests (2024); Google SRE workbook,
-//! canarying releases.
+//! Wasserman, Ramdas, Balakrishnan: Universal inference (2020); Google SRE workbook, canarying releases.
 
-use canary::{Action, ArmName, Comparator, Decision, Limits, Rollout};
+use std::collections::BTreeMap;
+
+use canary::{Action, ArmName, Comparator, Limits, Rollout};
 use evidence::predicates::{self, CanaryRun};
 use evidence::{Digest, Observation, Stage, Subject};
 use net::http::Request;
@@ -140,6 +141,7 @@ fn without_old(new: Digest) -> CanaryRun {
         worse: Default::default(),
         not_worse: Default::default(),
         alpha: ALPHA,
+        limits: Default::default(),
         final_weight: 0,
     }
 }
@@ -240,11 +242,16 @@ impl Traffic<'_> {
             old_source: old.source.clone(),
             new,
             decision: outcome.name().to_owned(),
-            reason: reason(&decision),
+            reason: decision.reason().to_owned(),
             arms: comparator.arms(),
             worse,
             not_worse,
             alpha: ALPHA,
+            limits: BTreeMap::from([
+                ("error_margin".to_owned(), self.spec.error_margin),
+                ("slow_margin".to_owned(), self.spec.slow_margin),
+                ("slow_ms".to_owned(), self.spec.slow_ms as f64),
+            ]),
             final_weight: self.weight(),
         })
     }
@@ -281,8 +288,4 @@ impl Traffic<'_> {
         }
         Ok(samples.len() as u64)
     }
-}
-
-fn reason(decision: &Decision) -> String {
-    decision.reason().to_owned()
 }

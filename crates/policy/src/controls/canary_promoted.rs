@@ -34,13 +34,18 @@ use crate::words::{day, digest, names, thousands};
 pub(super) const ENTRY: Entry = Entry {
     id: "canary-promoted",
     stages: &[Stage::Production],
-    parameters: &[Parameter {
-        name: "alpha_max",
-        kind: Kind::Number,
-        default: Some(Setting::Number(0.05)),
-        tighter: Tighter::Lower,
-        doc: "probability of a wrong answer that the comparison may have been made with at most",
-    }],
+    parameters: &[
+        Parameter {
+            name: "alpha_max",
+            kind: Kind::Number,
+            default: Some(Setting::Number(0.05)),
+            tighter: Tighter::Lower,
+            doc: "probability of a wrong answer that the comparison may have been made with at most",
+        },
+        limit("error_margin_max", "how much larger the new one's share of errors may have been allowed to be at most"),
+        limit("slow_margin_max", "how much larger its share of slow requests may have been allowed to be at most"),
+        limit("slow_ms_max", "milliseconds from which on a request must have counted as slow"),
+    ],
     judge: |asked| {
         let mut judged = asked.each(CANARY, "canary", one);
         for seen in asked.history.current(asked.spec.stage) {
@@ -64,6 +69,27 @@ pub(super) const ENTRY: Entry = Entry {
     judge_one: Some(one),
     watch: None,
 };
+
+/// Limits have no default: the configuration states them, and the next release is held against them.
+const fn limit(name: &'static str, doc: &'static str) -> Parameter {
+    Parameter { name, kind: Kind::Number, default: None, tighter: Tighter::Lower, doc }
+}
+
+/// The limits the comparison was made with that are wider than the control allows.
+fn too_wide(asked: &Asked, run: &CanaryRun) -> Vec<String> {
+    ["error_margin", "slow_margin", "slow_ms"]
+        .into_iter()
+        .filter_map(|name| {
+            let most = asked.spec.parameters.get(&format!("{name}_max"))?.as_f64()?;
+            let used = run.limits.get(name).copied();
+            let fits = used.is_some_and(|used| used <= most);
+            (!fits).then(|| match used {
+                Some(used) => format!("{name} {used} where at most {most} is allowed"),
+                None => format!("no {name} stated where at most {most} is allowed"),
+            })
+        })
+        .collect()
+}
 
 fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
     if seen.statement.predicate_type != CANARY {
@@ -171,6 +197,14 @@ fn promoted(asked: &Asked, seen: &Seen, run: &CanaryRun) -> Judged {
             format!("the comparison was made with alpha {}", run.alpha),
             &format!("an alpha of at most {alpha_max}"),
             "run the stage again with a smaller alpha",
+        );
+    }
+    let wide = too_wide(asked, run);
+    if !wide.is_empty() {
+        open(
+            format!("the comparison was made with {}", wide.join(", ")),
+            "limits no wider than those in force",
+            "narrow the limits in `[production]`, and run the stage again",
         );
     }
     let unproven: Vec<&str> = run

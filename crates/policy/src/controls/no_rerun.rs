@@ -76,17 +76,17 @@ fn one_check(asked: &Asked, check: &str, runs: &[(&Seen, Outcome)]) -> Judged {
     let own: BTreeSet<u64> = asked
         .history
         .current(asked.spec.stage)
-        .map(|seen| seen.statement.index)
+        .map(|seen| seen.statement.index())
         .collect();
     let mut judged = Judged::pass();
     for (failed, _) in runs.iter().filter(|(_, outcome)| *outcome == Outcome::Fail) {
-        let index = failed.statement.index;
+        let index = failed.statement.index();
         if own.contains(&index) {
             // The control that reads it says so itself.
             continue;
         }
         let passed = runs.iter().rev().find(|(seen, outcome)| {
-            *outcome == Outcome::Pass && seen.statement.index > index && seen.context.config == failed.context.config
+            *outcome == Outcome::Pass && seen.statement.index() > index && seen.context.config == failed.context.config
         });
         judged = judged.merge(match passed {
             Some((passed, _)) => run_again(asked, check, failed, passed),
@@ -100,12 +100,12 @@ fn one_check(asked: &Asked, check: &str, runs: &[(&Seen, Outcome)]) -> Judged {
 /// True when this attempt's own run of the check fails: its control reports that, and an earlier failure adds nothing.
 fn still_failing(own: &BTreeSet<u64>, runs: &[(&Seen, Outcome)]) -> bool {
     runs.iter()
-        .any(|(seen, outcome)| *outcome == Outcome::Fail && own.contains(&seen.statement.index))
+        .any(|(seen, outcome)| *outcome == Outcome::Fail && own.contains(&seen.statement.index()))
 }
 
 fn run_again(asked: &Asked, check: &str, failed: &Seen, passed: &Seen) -> Judged {
     let tree = asked.history.attempt.tree;
-    let (before, after) = (failed.statement.index, passed.statement.index);
+    let (before, after) = (failed.statement.index(), passed.statement.index());
     let story =
         format!("check `{check}` failed at log index {before} and passed at log index {after} on the same tree");
     let standing = asked.history.approval("rerun", tree, Some(before), asked.facts.now);
@@ -146,7 +146,7 @@ fn stands(asked: &Asked, check: &str, failed: &Seen) -> Judged {
         Outcome::Fail,
         format!(
             "check `{check}` failed at log index {} on the same tree (configuration {}) and has not passed since",
-            failed.statement.index,
+            failed.statement.index(),
             digest(failed.context.config)
         ),
         "every failure on this tree settled under the configuration it was found with",

@@ -533,6 +533,7 @@ pub fn canary() -> CanaryRun {
         worse: BTreeMap::from([("errors".to_owned(), 0.1), ("slow".to_owned(), 0.2)]),
         not_worse: BTreeMap::from([("errors".to_owned(), 31.0), ("slow".to_owned(), 80.0)]),
         alpha: 0.05,
+        limits: Default::default(),
         final_weight: 100,
     }
 }

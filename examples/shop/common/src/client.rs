@@ -25,6 +25,8 @@ pub struct Client {
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
+    /// What was wrong with the kept connection that was tried first, when there was one and it was dead.
+    pub replaced: Option<ErrorKind>,
 }
 
 impl Client {
@@ -56,16 +58,17 @@ impl Client {
         bytes.extend_from_slice(body);
         // A statement of its own, so that the lock is let go before the exchange.
         let kept = self.idle().pop();
-        if let Some(stream) = kept {
-            match self.exchange(stream, &bytes) {
-                Err(error) if is_dead(&error) => {
-                    // What ended one kept connection probably ended all of them.
-                    self.idle().clear();
-                }
-                result => return result,
+        let replaced = match kept.map(|stream| self.exchange(stream, &bytes)) {
+            None => None,
+            Some(Err(error)) if is_dead(&error) => {
+                // What ended one kept connection probably ended all of them.
+                self.idle().clear();
+                Some(error.kind())
             }
-        }
-        self.exchange(self.connect()?, &bytes)
+            Some(result) => return result,
+        };
+        let answer = self.exchange(self.connect()?, &bytes)?;
+        Ok(Answer { replaced, ..answer })
     }
 
     fn connect(&self) -> Result<TcpStream> {
@@ -124,6 +127,7 @@ fn read_answer(stream: &mut impl Read) -> Result<(Answer, bool)> {
         Answer {
             status,
             body: buffer[head..head + length].to_vec(),
+            replaced: None,
         },
         keep,
     ))
@@ -186,7 +190,8 @@ mod tests {
             (
                 Answer {
                     status: 201,
-                    body: b"ok".to_vec()
+                    body: b"ok".to_vec(),
+                    replaced: None
                 },
                 true
             )
@@ -197,7 +202,8 @@ mod tests {
             (
                 Answer {
                     status: 204,
-                    body: Vec::new()
+                    body: Vec::new(),
+                    replaced: None
                 },
                 false
             )

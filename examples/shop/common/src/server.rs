@@ -15,7 +15,7 @@ const CONNECTIONS_MAX: usize = 256;
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const BODY_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
-const IDLE_MS_MAX: u64 = 60_000;
+const IDLE_MS_MAX: u64 = 300_000;
 const WRITE_MS_MAX: u64 = 10_000;
 
 /// What answers requests.

@@ -131,7 +131,7 @@ mod tests {
     use crate::auth::tests::{OneToken, request};
 
     fn api() -> Api {
-        Api::new(Box::new(OneToken::new("ledger")), Log { service: "ledger" })
+        Api::new(Box::new(OneToken::new("ledger")), Log::silent("ledger"))
     }
 
     fn send(api: &Api, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, Value) {
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(send(&api, "GET", "/balance", None, "").0, 401);
         assert_eq!(send(&api, "POST", "/entries", Some("other"), "{}").0, 401);
         assert_eq!(api.denied.value(), 2);
-        let stranger = Api::new(Box::new(OneToken::new("storefront")), Log { service: "ledger" });
+        let stranger = Api::new(Box::new(OneToken::new("storefront")), Log::silent("ledger"));
         assert_eq!(send(&stranger, "GET", "/balance", Some("good"), "").0, 403);
     }
 

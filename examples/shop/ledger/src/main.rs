@@ -15,7 +15,7 @@ use common::broker::Broker;
 use common::log::Log;
 use common::server;
 
-const LOG: Log = Log { service: "ledger" };
+const LOG: Log = Log::to_stdout("ledger");
 
 fn main() -> ExitCode {
     match run() {

@@ -1,5 +1,6 @@
 //! The way to the ledger: one leased credential, taken anew when it is refused; short waits; few tries.
 
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,9 +30,17 @@ pub trait Leases: Send + Sync {
     fn lease(&self, policy: &str) -> Result<Lease, BrokerError>;
 }
 
-/// Where entries go, and the status that comes back: the ledger; tests have their own.
+/// Where entries go: the ledger; tests have their own.
 pub trait Entries: Send + Sync {
-    fn post(&self, token: &str, entry: &Value) -> std::io::Result<u16>;
+    fn post(&self, token: &str, entry: &Value) -> std::io::Result<Posted>;
+}
+
+/// What came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Posted {
+    pub status: u16,
+    /// The connection had to be made anew, for this reason.
+    pub reconnected: Option<ErrorKind>,
 }
 
 impl Leases for Broker {
@@ -41,12 +50,14 @@ impl Leases for Broker {
 }
 
 impl Entries for Client {
-    fn post(&self, token: &str, entry: &Value) -> std::io::Result<u16> {
+    fn post(&self, token: &str, entry: &Value) -> std::io::Result<Posted> {
         let authorization = format!("Bearer {token}");
         let body = entry.to_string();
-        Ok(self
-            .call("POST", "/entries", ("authorization", &authorization), body.as_bytes())?
-            .status)
+        let answer = self.call("POST", "/entries", ("authorization", &authorization), body.as_bytes())?;
+        Ok(Posted {
+            status: answer.status,
+            reconnected: answer.replaced,
+        })
     }
 }
 
@@ -95,10 +106,13 @@ impl Ledger {
         let started = Instant::now();
         let answer = self.entries.post(&lease.token, entry);
         let elapsed_ms = started.elapsed().as_millis();
-        if answer.is_ok() && elapsed_ms > SLOW_MS {
+        let posted = answer.map_err(|error| error.kind().to_string())?;
+        if let Some(reason) = posted.reconnected {
+            self.degraded(&reason.to_string(), elapsed_ms);
+        } else if elapsed_ms > SLOW_MS {
             self.degraded("slow", elapsed_ms);
         }
-        answer.map_err(|error| error.kind().to_string())
+        Ok(posted.status)
     }
 
     fn degraded(&self, reason: &str, elapsed_ms: u128) {

@@ -20,7 +20,7 @@ use common::client::Client;
 use common::log::Log;
 use common::server;
 
-const LOG: Log = Log { service: "storefront" };
+const LOG: Log = Log::to_stdout("storefront");
 
 fn main() -> ExitCode {
     match run() {

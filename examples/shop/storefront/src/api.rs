@@ -265,7 +265,7 @@ mod tests {
             Arc::new(Names),
             Box::new(Books(books)),
             Assets::default(),
-            Log { service: "storefront" },
+            Log::silent("storefront"),
         )
     }
 
