@@ -129,6 +129,7 @@ impl Environment {
         other_version: Option<&Digest>,
     ) -> Result<Running, Error> {
         let mut artifact = None;
+        let mut refused = None;
         let built = run.artifacts();
         let mut fill = |key: &str| -> Option<String> {
             let (kind, of) = key.split_once('.').unwrap_or((key, ""));
@@ -144,14 +145,22 @@ impl Environment {
                         None => built.iter().find(|built| built.name == of)?.digest,
                     };
                     artifact = Some(of.to_owned());
-                    Some(run.materialise(of, &digest).ok()?.display().to_string())
+                    match run.materialise(of, &digest) {
+                        Ok(path) => Some(path.display().to_string()),
+                        Err(error) => {
+                            refused = Some(error);
+                            None
+                        }
+                    }
                 }
                 _ => None,
             }
         };
-        let words: Vec<String> = spec.command.iter().map(|word| expand(word, &mut fill)).collect::<Result<_, _>>().map_err(
-            |key| Error::usage(format!("service `{name}`: `{{{key}}}` can't be filled in"), "see `proofmark explain stage/integration`"),
-        )?;
+        let words: Result<Vec<String>, String> = spec.command.iter().map(|word| expand(word, &mut fill)).collect();
+        let words = words.map_err(|key| {
+            let what = format!("service `{name}`: `{{{key}}}` can't be filled in");
+            refused.unwrap_or_else(|| Error::usage(what, "see `proofmark explain stage/integration`"))
+        })?;
         let (program, args) =
             words.split_first().ok_or_else(|| Error::usage(format!("service `{name}` has an empty command"), "give a program"))?;
         let suffix = if other_version.is_some() { "-old" } else { "" };

@@ -205,7 +205,8 @@ fn last_promoted(log: &EvidenceLog) -> Option<Digest> {
 fn unfinished(log: &EvidenceLog, store: &Store, wanted: &Attempt) -> Option<Attempt> {
     let last = attempts(log).next_back()?;
     let same = Attempt { previous: last.previous, number: last.number, ..wanted.clone() };
-    (same == last && !bundle::concluded(&store.path, &last.digest())).then_some(last)
+    // By digest: two spellings of one number are one number in canonical JSON.
+    (same.digest() == last.digest() && !bundle::concluded(&store.path, &last.digest())).then_some(last)
 }
 
 fn announce(run: &mut Run, resumed: bool) -> Result<(), Error> {
