@@ -99,7 +99,7 @@ fn kill_one(shop: &Shop, rng: &mut Rng, length: Duration, run: u64) -> Result<Ki
         "undone",
         "way-forward-taken",
     ];
-    let wanted = (run % 2 == 0).then(|| STATES[(run / 2 % 6) as usize]);
+    let wanted = run.is_multiple_of(2).then(|| STATES[(run / 2 % 6) as usize]);
     let deadline = Instant::now() + Duration::from_micros(rng.below(length.as_micros() as u64));
     let all = rng.percent(50);
     wait(shop, &mut child, wanted, deadline, rng)?;

@@ -38,7 +38,7 @@ pub fn run(flags: &Flags) -> Result<(), String> {
 
 /// Every tenth bundle is put to the command itself, from disk.
 fn accepted_by_command(shop: &Shop, files: &BundleFiles, run: u64) -> Result<bool, String> {
-    if run % 10 != 0 {
+    if !run.is_multiple_of(10) {
         return Ok(false);
     }
     let folder = shop.tree.join("../mutated");

@@ -26,20 +26,52 @@ pub fn run(args: &[&str]) -> Result<(), String> {
 
 fn check(tree: &str) -> Result<(), String> {
     tools::cargo(&["build", "--quiet", "--release", "-p", "proofmark"])?;
-    let tree = Path::new(tree).canonicalize().map_err(|error| format!("{tree}: {error}"))?.display().to_string();
+    let tree = Path::new(tree)
+        .canonicalize()
+        .map_err(|error| format!("{tree}: {error}"))?
+        .display()
+        .to_string();
     let ours = tools::target().join("release/proofmark").display().to_string();
-    let time = tools::find("time").ok_or("GNU time is needed: apt-get install time")?.display().to_string();
-    let rules = tools::output(&ours, &["explain"])?.lines().filter(|id| id.starts_with("secret/")).count();
-    println!("tree {tree}\nours looks for {rules} kinds of secret, in tree and history, and reads Cargo.lock, package-lock.json and go.mod");
+    let time = tools::find("time")
+        .ok_or("GNU time is needed: apt-get install time")?
+        .display()
+        .to_string();
+    let rules = tools::output(&ours, &["explain"])?
+        .lines()
+        .filter(|id| id.starts_with("secret/"))
+        .count();
+    println!(
+        "tree {tree}\nours looks for {rules} kinds of secret, in tree and history, and reads Cargo.lock, package-lock.json and go.mod"
+    );
     let peers: [(&str, Vec<&str>, &str); 3] = [
-        ("betterleaks", vec!["git", &tree, "-s", "--exit-code", "0"], "secrets in history, about 250 rules"),
-        ("syft", vec!["scan", "dir", "-o", "cyclonedx-json", "-q"], "SBOM, all its ecosystems"),
-        ("osv-scanner", vec!["scan", "source", "-r", &tree, "--offline"], "lock files against its database"),
+        (
+            "betterleaks",
+            vec!["git", &tree, "-s", "--exit-code", "0"],
+            "secrets in history, about 250 rules",
+        ),
+        (
+            "syft",
+            vec!["scan", "dir", "-o", "cyclonedx-json", "-q"],
+            "SBOM, all its ecosystems",
+        ),
+        (
+            "osv-scanner",
+            vec!["scan", "source", "-r", &tree, "--offline"],
+            "lock files against its database",
+        ),
     ];
-    let mut rows: Vec<(String, Vec<Measured>, String)> = vec![("proofmark check".to_owned(), Vec::new(), "secrets, SBOM, licences, vulnerabilities".to_owned())];
+    let mut rows: Vec<(String, Vec<Measured>, String)> = vec![(
+        "proofmark check".to_owned(),
+        Vec::new(),
+        "secrets, SBOM, licences, vulnerabilities".to_owned(),
+    )];
     let mut absent = Vec::new();
     for (name, _, looks) in &peers {
-        if tools::find(name).is_some() { rows.push(((*name).to_owned(), Vec::new(), (*looks).to_owned())) } else { absent.push(*name) }
+        if tools::find(name).is_some() {
+            rows.push(((*name).to_owned(), Vec::new(), (*looks).to_owned()))
+        } else {
+            absent.push(*name)
+        }
     }
     for _ in 0..RUNS {
         for (name, measured, _) in &mut rows {
@@ -48,7 +80,12 @@ fn check(tree: &str) -> Result<(), String> {
                 None => (ours.clone(), vec!["check", &tree, "--json"]),
                 Some((peer, args, _)) => {
                     let program = tools::find(peer).ok_or("a peer vanished")?.display().to_string();
-                    (program, args.iter().map(|arg| if *arg == "dir" { dir.as_str() } else { arg }).collect())
+                    (
+                        program,
+                        args.iter()
+                            .map(|arg| if *arg == "dir" { dir.as_str() } else { arg })
+                            .collect(),
+                    )
                 }
             };
             measured.push(measure(&time, &program, &args)?);
@@ -59,12 +96,18 @@ fn check(tree: &str) -> Result<(), String> {
         sorted.sort_by(f64::total_cmp);
         sorted[sorted.len() / 2]
     };
-    println!("{:<16} {:>8} {:>8} {:>9} {:>9}  looks for", "program", "cpu s", "wall s", "MB", "cpu/ours");
+    println!(
+        "{:<16} {:>8} {:>8} {:>9} {:>9}  looks for",
+        "program", "cpu s", "wall s", "MB", "cpu/ours"
+    );
     let own = median(&rows[0].1, |m| m.cpu_s);
     for (name, measured, looks) in &rows {
         let cpu = median(measured, |m| m.cpu_s);
         let (wall, memory) = (median(measured, |m| m.wall_s), median(measured, |m| m.memory_mb));
-        println!("{name:<16} {cpu:>8.2} {wall:>8.2} {memory:>9.0} {:>9.2}  {looks}", cpu / own);
+        println!(
+            "{name:<16} {cpu:>8.2} {wall:>8.2} {memory:>9.0} {:>9.2}  {looks}",
+            cpu / own
+        );
     }
     for name in absent {
         println!("{name:<16} absent: not measured");
@@ -81,10 +124,21 @@ fn measure(time: &str, program: &str, args: &[&str]) -> Result<Measured, String>
         .output()
         .map_err(|error| format!("`{time}` can't be started: {error}"))?;
     let text = String::from_utf8_lossy(&out.stderr);
-    let last = text.lines().rev().find(|line| line.split(' ').count() == 4 && line.split(' ').all(|word| word.parse::<f64>().is_ok()));
-    let numbers: Vec<f64> = last.unwrap_or_default().split(' ').filter_map(|word| word.parse().ok()).collect();
+    let last = text
+        .lines()
+        .rev()
+        .find(|line| line.split(' ').count() == 4 && line.split(' ').all(|word| word.parse::<f64>().is_ok()));
+    let numbers: Vec<f64> = last
+        .unwrap_or_default()
+        .split(' ')
+        .filter_map(|word| word.parse().ok())
+        .collect();
     match numbers.as_slice() {
-        [user, system, wall, kilobytes] => Ok(Measured { cpu_s: user + system, wall_s: *wall, memory_mb: kilobytes / 1024.0 }),
+        [user, system, wall, kilobytes] => Ok(Measured {
+            cpu_s: user + system,
+            wall_s: *wall,
+            memory_mb: kilobytes / 1024.0,
+        }),
         _ => Err(format!("`{program}` gave no times: {text}")),
     }
 }

@@ -57,14 +57,25 @@ fn catalogues() -> Result<Vec<PathBuf>, String> {
         }
     }
     found.sort();
-    if found.is_empty() { Err("no catalogue was found".to_owned()) } else { Ok(found) }
+    if found.is_empty() {
+        Err("no catalogue was found".to_owned())
+    } else {
+        Ok(found)
+    }
 }
 
 fn catalogue(folder: &Path) -> Result<String, String> {
     let mut entries = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?.filter_map(Result::ok) {
+    for entry in fs::read_dir(folder)
+        .map_err(|error| format!("{}: {error}", folder.display()))?
+        .filter_map(Result::ok)
+    {
         let path = entry.path();
-        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        let name = path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
+            .to_owned();
         if path.extension().is_some_and(|extension| extension == "rs") && name != "mod" {
             entries.push((name, heading(&path)?));
         }
@@ -77,15 +88,24 @@ fn catalogue(folder: &Path) -> Result<String, String> {
     text.push_str("\npub static ALL: &[super::Entry] = &[");
     text.extend(entries.iter().map(|(name, _)| format!("{name}::ENTRY,")));
     text.push_str("];\n\npub static PAGES: &[(&str, &str)] = &[");
-    text.extend(entries.iter().map(|(name, id)| format!("(\"{id}\", include_str!(\"{name}.rs\")),")));
+    text.extend(
+        entries
+            .iter()
+            .map(|(name, id)| format!("(\"{id}\", include_str!(\"{name}.rs\")),")),
+    );
     text.push_str("];\n");
     Ok(text)
 }
 
 /// The id in a page's first line, `//! # family/name`; the other headings must follow.
 fn heading(path: &Path) -> Result<String, String> {
-    const HEADINGS: [&str; 5] =
-        ["## What it does", "## Why it matters", "## Example", "## What to do instead", "## References"];
+    const HEADINGS: [&str; 5] = [
+        "## What it does",
+        "## Why it matters",
+        "## Example",
+        "## What to do instead",
+        "## References",
+    ];
     let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let id = text.lines().next().and_then(|line| line.strip_prefix("//! # "));
     let id = id.ok_or_else(|| format!("{}: the first line is not `//! # family/name`", path.display()))?;
@@ -110,7 +130,9 @@ fn formatted(text: &str) -> Result<String, String> {
         .spawn()
         .map_err(|error| format!("`rustfmt` can't be started: {error}"))?;
     if let Some(mut input) = child.stdin.take() {
-        input.write_all(text.as_bytes()).map_err(|error| format!("rustfmt: {error}"))?;
+        input
+            .write_all(text.as_bytes())
+            .map_err(|error| format!("rustfmt: {error}"))?;
     }
     let out = child.wait_with_output().map_err(|error| format!("rustfmt: {error}"))?;
     if !out.status.success() {
@@ -123,5 +145,8 @@ fn formatted(text: &str) -> Result<String, String> {
 fn documents() -> Result<Vec<(PathBuf, String)>, String> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let text = tools::output(&cargo, &["run", "--quiet", "-p", "pipeline", "--example", "schema"])?;
-    Ok(vec![(tools::root().join("docs/schema/proofmark.toml.schema.json"), text)])
+    Ok(vec![(
+        tools::root().join("docs/schema/proofmark.toml.schema.json"),
+        text,
+    )])
 }

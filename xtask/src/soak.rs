@@ -7,14 +7,21 @@ use crate::tools;
 const CAMPAIGNS: [(&str, u64); 3] = [("storage", 2_000), ("bundles", 1_000), ("release-kill", 300)];
 
 pub fn run(args: &[&str]) -> Result<(), String> {
-    let (name, rest) = args.split_first().ok_or("name a campaign: storage, bundles, release-kill")?;
+    let (name, rest) = args
+        .split_first()
+        .ok_or("name a campaign: storage, bundles, release-kill")?;
     let (_, all) = CAMPAIGNS.iter().find(|(campaign, _)| campaign == name).ok_or_else(|| {
-        format!("no campaign `{name}`: {}", CAMPAIGNS.map(|(campaign, _)| campaign).join(", "))
+        format!(
+            "no campaign `{name}`: {}",
+            CAMPAIGNS.map(|(campaign, _)| campaign).join(", ")
+        )
     })?;
     let number = |flag: &str, default: u64| -> Result<u64, String> {
         match rest.iter().position(|word| *word == flag).map(|at| rest.get(at + 1)) {
             None => Ok(default),
-            Some(Some(text)) => text.parse().map_err(|_| format!("`{flag} {text}`: a number is expected")),
+            Some(Some(text)) => text
+                .parse()
+                .map_err(|_| format!("`{flag} {text}`: a number is expected")),
             Some(None) => Err(format!("`{flag}` wants a number")),
         }
     };
@@ -34,8 +41,17 @@ fn campaign(name: &str, runs: u64, seed: u64, release: bool) -> Result<(), Strin
     let profile: &[&str] = if release { &["--release"] } else { &[] };
     if name == "storage" {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let args = [&["test", "--quiet", "-p", "tlog", "--test", "storage"], profile, &["--", "--nocapture"]].concat();
-        return tools::run_with(&cargo, &args, &[("PROOFMARK_SOAK_RUNS", &runs), ("PROOFMARK_SOAK_SEED", &seed)]);
+        let args = [
+            &["test", "--quiet", "-p", "tlog", "--test", "storage"],
+            profile,
+            &["--", "--nocapture"],
+        ]
+        .concat();
+        return tools::run_with(
+            &cargo,
+            &args,
+            &[("PROOFMARK_SOAK_RUNS", &runs), ("PROOFMARK_SOAK_SEED", &seed)],
+        );
     }
     let build = [&["build", "--quiet", "-p", "proofmark"], profile].concat();
     tools::cargo(&build)?;
@@ -44,7 +60,17 @@ fn campaign(name: &str, runs: u64, seed: u64, release: bool) -> Result<(), Strin
     let args = [
         &["run", "--quiet", "-p", "conformance"],
         profile,
-        &["--", "soak", name, "--program", &program, "--runs", &runs, "--seed", &seed],
+        &[
+            "--",
+            "soak",
+            name,
+            "--program",
+            &program,
+            "--runs",
+            &runs,
+            "--seed",
+            &seed,
+        ],
     ]
     .concat();
     tools::cargo(&args)

@@ -10,8 +10,13 @@ use std::time::Instant;
 use crate::{codegen, layers, soak, tools, transcripts};
 
 const PYTHON_PACKAGES: [&str; 1] = ["securesystemslib[crypto]==1.6.0"];
-const NPM_PACKAGES: [&str; 5] =
-    ["@cyclonedx/cyclonedx-library@10", "ajv@8", "ajv-formats@3", "ajv-formats-draft2019@1", "libxmljs2@0.37"];
+const NPM_PACKAGES: [&str; 5] = [
+    "@cyclonedx/cyclonedx-library@10",
+    "ajv@8",
+    "ajv-formats@3",
+    "ajv-formats-draft2019@1",
+    "libxmljs2@0.37",
+];
 
 /// Runs all steps, or those named.
 pub fn run(only: &[&str]) -> Result<(), String> {
@@ -21,7 +26,17 @@ pub fn run(only: &[&str]) -> Result<(), String> {
         ("setup", setup),
         ("fmt", |_| tools::cargo(&["fmt", "--all", "--check"])),
         ("layers", |_| layers::run()),
-        ("clippy", |_| tools::cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])),
+        ("clippy", |_| {
+            tools::cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ])
+        }),
         ("codegen", |_| codegen::run(true)),
         ("build", |_| tools::cargo(&["build", "--quiet", "-p", "proofmark"])),
         ("tests", tests),
@@ -42,7 +57,11 @@ pub fn run(only: &[&str]) -> Result<(), String> {
     for what in &not_run {
         println!("not run: {what}");
     }
-    println!("all steps ok in {:.0} s, {} things not run", begun.elapsed().as_secs_f64(), not_run.len());
+    println!(
+        "all steps ok in {:.0} s, {} things not run",
+        begun.elapsed().as_secs_f64(),
+        not_run.len()
+    );
     Ok(())
 }
 
@@ -60,10 +79,17 @@ fn setup(not_run: &mut Vec<String>) -> Result<(), String> {
 
 /// Installs the Debian package of each program that is missing, where this is Debian and we may.
 fn debian(programs: &[(&str, &str)], not_run: &mut Vec<String>) {
-    let missing: Vec<&str> = programs.iter().filter(|(program, _)| tools::find(program).is_none()).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = programs
+        .iter()
+        .filter(|(program, _)| tools::find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
     let mut packages = missing.clone();
     // The module that makes virtual environments is a package of its own on Debian.
-    let venv = Command::new("python3").args(["-c", "import ensurepip"]).output().is_ok_and(|out| out.status.success());
+    let venv = Command::new("python3")
+        .args(["-c", "import ensurepip"])
+        .output()
+        .is_ok_and(|out| out.status.success());
     if !venv {
         packages.push("python3-venv");
     }
@@ -71,7 +97,8 @@ fn debian(programs: &[(&str, &str)], not_run: &mut Vec<String>) {
         return;
     }
     let install = [&["install", "-qy", "--no-install-recommends"], packages.as_slice()].concat();
-    let done = tools::run("apt-get", &["update", "-q"]).and_then(|()| tools::run_with("apt-get", &install, &[("DEBIAN_FRONTEND", "noninteractive")]));
+    let done = tools::run("apt-get", &["update", "-q"])
+        .and_then(|()| tools::run_with("apt-get", &install, &[("DEBIAN_FRONTEND", "noninteractive")]));
     if let Err(problem) = done {
         not_run.push(format!("what needs {}: {problem}", packages.join(", ")));
     }
@@ -85,11 +112,19 @@ pub fn tool_folder(name: &str) -> PathBuf {
 fn python(not_run: &mut Vec<String>) {
     let venv = tool_folder("venv");
     let python = venv.join("bin/python").display().to_string();
-    if Command::new(&python).args(["-c", "import securesystemslib"]).output().is_ok_and(|out| out.status.success()) {
+    if Command::new(&python)
+        .args(["-c", "import securesystemslib"])
+        .output()
+        .is_ok_and(|out| out.status.success())
+    {
         return;
     }
     let folder = venv.display().to_string();
-    let install = [&["-m", "pip", "install", "-q", "--disable-pip-version-check"], &PYTHON_PACKAGES[..]].concat();
+    let install = [
+        &["-m", "pip", "install", "-q", "--disable-pip-version-check"],
+        &PYTHON_PACKAGES[..],
+    ]
+    .concat();
     let done = tools::run("python3", &["-m", "venv", &folder]).and_then(|()| tools::run(&python, &install));
     if let Err(problem) = done {
         not_run.push(format!("securesystemslib over our envelopes: {problem}"));
@@ -102,7 +137,18 @@ fn npm(not_run: &mut Vec<String>) {
         return;
     }
     let prefix = folder.display().to_string();
-    let install = [&["install", "--silent", "--no-audit", "--no-fund", "--prefix", prefix.as_str()], &NPM_PACKAGES[..]].concat();
+    let install = [
+        &[
+            "install",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            prefix.as_str(),
+        ],
+        &NPM_PACKAGES[..],
+    ]
+    .concat();
     if let Err(problem) = tools::run("npm", &install) {
         not_run.push(format!("the CycloneDX library over our SBOM: {problem}"));
     }

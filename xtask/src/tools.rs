@@ -5,7 +5,10 @@ use std::process::Command;
 
 /// Root of the repository.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the repository")
+        .to_owned()
 }
 
 /// Runs a program at the root, its output as it comes; anything but success is an error that names it.
@@ -21,7 +24,11 @@ pub fn run_with(program: &str, args: &[&str], env: &[(&str, &str)]) -> Result<()
         .current_dir(root())
         .status()
         .map_err(|error| format!("`{program}` can't be started: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("`{program} {}` failed", args.join(" "))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{program} {}` failed", args.join(" ")))
+    }
 }
 
 pub fn cargo(args: &[&str]) -> Result<(), String> {
@@ -38,7 +45,11 @@ pub fn output(program: &str, args: &[&str]) -> Result<String, String> {
     if out.status.success() {
         String::from_utf8(out.stdout).map_err(|_| format!("`{program}` printed what is not UTF-8"))
     } else {
-        Err(format!("`{program} {}` failed: {}", args.join(" "), String::from_utf8_lossy(&out.stderr)))
+        Err(format!(
+            "`{program} {}` failed: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&out.stderr)
+        ))
     }
 }
 
@@ -46,7 +57,10 @@ pub fn output(program: &str, args: &[&str]) -> Result<String, String> {
 pub fn find(program: &str) -> Option<PathBuf> {
     let peers = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/proofmark-peers/bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).chain(peers).map(|folder| folder.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .chain(peers)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 /// Where cargo puts what it builds.

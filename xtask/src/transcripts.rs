@@ -27,7 +27,11 @@ pub fn run() -> Result<(), String> {
         return Err("no transcript was run".to_owned());
     }
     println!("{commands} commands of transcripts ran");
-    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems.join("\n"))
+    }
 }
 
 fn blocks(text: &str) -> Vec<String> {
@@ -84,8 +88,24 @@ fn copy_tracked(copy: &Path) -> Result<(), String> {
             fs::copy(&from, &to).map_err(|error| format!("{file}: {error}"))?;
         }
     }
-    for args in [&["init", "-q"][..], &["add", "-A"], &["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "copy"]] {
-        let status = Command::new("git").args(args).current_dir(copy).status().map_err(|error| format!("git: {error}"))?;
+    for args in [
+        &["init", "-q"][..],
+        &["add", "-A"],
+        &[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+            "commit",
+            "-qm",
+            "copy",
+        ],
+    ] {
+        let status = Command::new("git")
+            .args(args)
+            .current_dir(copy)
+            .status()
+            .map_err(|error| format!("git: {error}"))?;
         if !status.success() {
             return Err(format!("git {} failed in the copy", args.join(" ")));
         }
@@ -113,7 +133,9 @@ fn line_matches(expected: &str, got: &str) -> bool {
     match expected.split_once('…') {
         None => expected == got,
         Some((before, after)) => got.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| line_matches(after, &rest[at..]))
+            (0..=rest.len())
+                .filter(|at| rest.is_char_boundary(*at))
+                .any(|at| line_matches(after, &rest[at..]))
         }),
     }
 }

@@ -95,7 +95,10 @@ impl CheckedBundle {
         let manifest = Manifest {
             version: 1,
             attempt,
-            files: files.iter().map(|(path, bytes)| (path.clone(), Digest::of(bytes))).collect(),
+            files: files
+                .iter()
+                .map(|(path, bytes)| (path.clone(), Digest::of(bytes)))
+                .collect(),
         };
         let envelope = Envelope::sign(MANIFEST_TYPE, to_canonical(&manifest), gate)?;
         files.insert(MANIFEST_PATH.to_owned(), envelope.to_bytes());
@@ -111,7 +114,9 @@ impl CheckedBundle {
             }
         }
         for (path, digest) in &manifest.files {
-            let bytes = files.get(path).ok_or_else(|| BundleError::Missing { path: path.clone() })?;
+            let bytes = files
+                .get(path)
+                .ok_or_else(|| BundleError::Missing { path: path.clone() })?;
             if Digest::of(bytes) != *digest {
                 return Err(BundleError::Changed { path: path.clone() });
             }
@@ -124,7 +129,11 @@ impl CheckedBundle {
             .collect::<Result<_, _>>()?;
         // Names have six digits only as long as the log is small: the index is a number, not a name.
         statements.sort_by_key(Logged::index);
-        Ok(CheckedBundle { manifest, checkpoint, statements })
+        Ok(CheckedBundle {
+            manifest,
+            checkpoint,
+            statements,
+        })
     }
 }
 
@@ -133,7 +142,10 @@ fn statement_path(index: u64) -> String {
 }
 
 fn file<'a>(files: &'a BundleFiles, path: &str) -> Result<&'a [u8], BundleError> {
-    files.get(path).map(Vec::as_slice).ok_or_else(|| BundleError::Missing { path: path.to_owned() })
+    files
+        .get(path)
+        .map(Vec::as_slice)
+        .ok_or_else(|| BundleError::Missing { path: path.to_owned() })
 }
 
 fn open_manifest(files: &BundleFiles, root: &TrustRoot, at: Timestamp) -> Result<Manifest, BundleError> {
@@ -145,7 +157,10 @@ fn open_manifest(files: &BundleFiles, root: &TrustRoot, at: Timestamp) -> Result
     let manifest: Manifest =
         from_canonical(payload.value()).map_err(|error| BundleError::Form { path: path(), error })?;
     if manifest.version != 1 {
-        return Err(BundleError::Version { path: path(), version: manifest.version });
+        return Err(BundleError::Version {
+            path: path(),
+            version: manifest.version,
+        });
     }
     Ok(manifest)
 }
@@ -165,14 +180,25 @@ fn open_statement(
 ) -> Result<Logged<Verified<Statement>>, BundleError> {
     if bytes.len() > Envelope::BYTES_MAX {
         let error = EnvelopeError::TooLarge { bytes: bytes.len() };
-        return Err(BundleError::Envelope { path: path.to_owned(), error });
+        return Err(BundleError::Envelope {
+            path: path.to_owned(),
+            error,
+        });
     }
-    let logged: LoggedEnvelope =
-        from_canonical(bytes).map_err(|error| BundleError::Form { path: path.to_owned(), error })?;
+    let logged: LoggedEnvelope = from_canonical(bytes).map_err(|error| BundleError::Form {
+        path: path.to_owned(),
+        error,
+    })?;
     if statement_path(logged.proof.index) != path {
-        return Err(BundleError::Name { path: path.to_owned(), index: logged.proof.index });
+        return Err(BundleError::Name {
+            path: path.to_owned(),
+            index: logged.proof.index,
+        });
     }
-    let refused = |error| BundleError::Refused { path: path.to_owned(), error };
+    let refused = |error| BundleError::Refused {
+        path: path.to_owned(),
+        error,
+    };
     let verified = Verified::statement(&logged.envelope, root, at).map_err(refused)?;
     Logged::prove(verified, &logged.proof, checkpoint).map_err(refused)
 }

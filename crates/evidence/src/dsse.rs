@@ -39,10 +39,17 @@ impl Envelope {
             .iter()
             .map(|signer| {
                 let bytes = signed_bytes(signer.public_key().algorithm, &message);
-                Ok(Signature { keyid: signer.public_key().id(), sig: signer.sign(&bytes)? })
+                Ok(Signature {
+                    keyid: signer.public_key().id(),
+                    sig: signer.sign(&bytes)?,
+                })
             })
             .collect::<Result<_, KeyError>>()?;
-        Ok(Envelope { payload, payload_type: payload_type.to_owned(), signatures })
+        Ok(Envelope {
+            payload,
+            payload_type: payload_type.to_owned(),
+            signatures,
+        })
     }
 
     /// Signs a statement in canonical bytes.

@@ -142,7 +142,10 @@ impl MemorySigner {
                 (Secret::MlDsa65(Box::new(pair)), public)
             }
         };
-        Ok(MemorySigner { public: PublicKey { algorithm, bytes }, secret })
+        Ok(MemorySigner {
+            public: PublicKey { algorithm, bytes },
+            secret,
+        })
     }
 }
 

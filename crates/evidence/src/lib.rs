@@ -27,17 +27,17 @@ mod time;
 mod trust;
 mod verified;
 
-pub use bundle::{BundleError, BundleFiles, CheckedBundle, LoggedEnvelope, Manifest, MANIFEST_PATH};
+pub use bundle::{BundleError, BundleFiles, CheckedBundle, LoggedEnvelope, MANIFEST_PATH, Manifest};
 pub use canonical::{CanonicalError, from_canonical, to_canonical};
 pub use component::{Component, Edge, Scope};
 pub use digest::{Digest, DigestParseError};
 pub use dsse::{Envelope, EnvelopeError, PAYLOAD_TYPE_IN_TOTO, Signature, pae, signed_bytes};
-pub use finding::{
-    Counted, Coverage, Diagnostic, Finding, FindingId, Gap, Observation, Severity, Span,
-};
+pub use finding::{Counted, Coverage, Diagnostic, Finding, FindingId, Gap, Observation, Severity, Span};
 pub use key::{Algorithm, KeyError, KeyId, MemorySigner, PublicKey, Signer, SigningPair};
 pub use leaf::Leaf;
-pub use merkle::{Hash, InclusionProof, ProofError, empty_root, leaf_hash, node_hash, root_of, verify_consistency, verify_inclusion};
+pub use merkle::{
+    Hash, InclusionProof, ProofError, empty_root, leaf_hash, node_hash, root_of, verify_consistency, verify_inclusion,
+};
 pub use note::{Checkpoint, NoteError, SignedNote, note_key_id, sign_checkpoint};
 pub use outcome::{Outcome, Preview, Reason, Verdict};
 pub use stage::Stage;

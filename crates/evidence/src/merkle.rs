@@ -70,13 +70,19 @@ pub enum ProofError {
 pub fn verify_inclusion(leaf: &Hash, proof: &InclusionProof, root: &Hash) -> Result<(), ProofError> {
     let InclusionProof { index, size, hashes } = proof;
     if index >= size {
-        return Err(ProofError::OutOfRange { index: *index, size: *size });
+        return Err(ProofError::OutOfRange {
+            index: *index,
+            size: *size,
+        });
     }
     let (mut node, mut last, mut hash) = (*index, size - 1, *leaf);
     let mut rest = hashes.iter();
     while last > 0 {
         if node & 1 == 1 || node == last {
-            let sibling = rest.next().ok_or(ProofError::Length { got: hashes.len(), expected: hashes.len() + 1 })?;
+            let sibling = rest.next().ok_or(ProofError::Length {
+                got: hashes.len(),
+                expected: hashes.len() + 1,
+            })?;
             hash = node_hash(sibling, &hash);
             // Skip the levels where this node, the last of its row, has no sibling.
             while node & 1 == 0 && node != 0 {
@@ -84,14 +90,20 @@ pub fn verify_inclusion(leaf: &Hash, proof: &InclusionProof, root: &Hash) -> Res
                 last >>= 1;
             }
         } else {
-            let sibling = rest.next().ok_or(ProofError::Length { got: hashes.len(), expected: hashes.len() + 1 })?;
+            let sibling = rest.next().ok_or(ProofError::Length {
+                got: hashes.len(),
+                expected: hashes.len() + 1,
+            })?;
             hash = node_hash(&hash, sibling);
         }
         node >>= 1;
         last >>= 1;
     }
     if rest.len() > 0 {
-        return Err(ProofError::Length { got: hashes.len(), expected: hashes.len() - rest.len() });
+        return Err(ProofError::Length {
+            got: hashes.len(),
+            expected: hashes.len() - rest.len(),
+        });
     }
     if hash == *root { Ok(()) } else { Err(ProofError::Root) }
 }
@@ -106,20 +118,33 @@ pub fn verify_consistency(
     proof: &[Hash],
 ) -> Result<(), ProofError> {
     if old_size > new_size {
-        return Err(ProofError::OutOfRange { index: old_size, size: new_size });
+        return Err(ProofError::OutOfRange {
+            index: old_size,
+            size: new_size,
+        });
     }
     if old_size == new_size || old_size == 0 {
         if !proof.is_empty() {
-            return Err(ProofError::Length { got: proof.len(), expected: 0 });
+            return Err(ProofError::Length {
+                got: proof.len(),
+                expected: 0,
+            });
         }
-        let same = if old_size == 0 { *old_root == empty_root() } else { old_root == new_root };
+        let same = if old_size == 0 {
+            *old_root == empty_root()
+        } else {
+            old_root == new_root
+        };
         return if same { Ok(()) } else { Err(ProofError::Root) };
     }
     let mut path = proof.to_vec();
     if old_size.is_power_of_two() {
         path.insert(0, *old_root);
     }
-    let short = || ProofError::Length { got: proof.len(), expected: proof.len() + 1 };
+    let short = || ProofError::Length {
+        got: proof.len(),
+        expected: proof.len() + 1,
+    };
     let (mut node, mut last) = (old_size - 1, new_size - 1);
     while node & 1 == 1 {
         node >>= 1;
@@ -144,7 +169,14 @@ pub fn verify_consistency(
         last >>= 1;
     }
     if hashes.len() > 0 {
-        return Err(ProofError::Length { got: proof.len(), expected: proof.len() - hashes.len() });
+        return Err(ProofError::Length {
+            got: proof.len(),
+            expected: proof.len() - hashes.len(),
+        });
     }
-    if old == *old_root && new == *new_root { Ok(()) } else { Err(ProofError::Root) }
+    if old == *old_root && new == *new_root {
+        Ok(())
+    } else {
+        Err(ProofError::Root)
+    }
 }

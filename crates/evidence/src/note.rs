@@ -48,7 +48,11 @@ pub fn sign_checkpoint(checkpoint: &Checkpoint, signer: &dyn Signer) -> Result<S
     let text = checkpoint.text();
     let mut blob = note_key_id(&checkpoint.origin, signer.public_key()).to_vec();
     blob.extend(signer.sign(text.as_bytes())?);
-    Ok(format!("{text}\n\u{2014} {} {}\n", checkpoint.origin, STANDARD.encode(blob)))
+    Ok(format!(
+        "{text}\n\u{2014} {} {}\n",
+        checkpoint.origin,
+        STANDARD.encode(blob)
+    ))
 }
 
 impl Checkpoint {
@@ -70,26 +74,41 @@ impl Checkpoint {
             .ok()
             .and_then(|bytes| bytes.try_into().ok())
             .ok_or(NoteError::Malformed("root is not 32 bytes in base64"))?;
-        let checkpoint = Checkpoint { origin: origin.to_owned(), size: parsed, root: Digest(root) };
-        if checkpoint.text() == text { Ok(checkpoint) } else { Err(NoteError::Malformed("not in canonical form")) }
+        let checkpoint = Checkpoint {
+            origin: origin.to_owned(),
+            size: parsed,
+            root: Digest(root),
+        };
+        if checkpoint.text() == text {
+            Ok(checkpoint)
+        } else {
+            Err(NoteError::Malformed("not in canonical form"))
+        }
     }
 
     /// The checkpoint of `note` if the log `origin`, or one named below it (`origin/STORE`), signed it with `key`. Call [`Verified`](crate::Verified) instead.
     pub(crate) fn open(note: &str, origin: &str, key: &PublicKey) -> Result<Self, NoteError> {
         let note = SignedNote::parse(note)?;
         let checkpoint = Self::from_text(&note.text)?;
-        let own = checkpoint.origin.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let own = checkpoint
+            .origin
+            .strip_prefix(origin)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         if !own {
-            return Err(NoteError::Origin { got: checkpoint.origin, expected: origin.to_owned() });
+            return Err(NoteError::Origin {
+                got: checkpoint.origin,
+                expected: origin.to_owned(),
+            });
         }
         let id = note_key_id(&checkpoint.origin, key);
-        let signed = note
-            .signatures
-            .iter()
-            .any(|(name, key_id, signature)| {
-                *name == checkpoint.origin && *key_id == id && key.verifies(note.text.as_bytes(), signature)
-            });
-        if signed { Ok(checkpoint) } else { Err(NoteError::Unsigned) }
+        let signed = note.signatures.iter().any(|(name, key_id, signature)| {
+            *name == checkpoint.origin && *key_id == id && key.verifies(note.text.as_bytes(), signature)
+        });
+        if signed {
+            Ok(checkpoint)
+        } else {
+            Err(NoteError::Unsigned)
+        }
     }
 }
 
@@ -100,12 +119,19 @@ impl SignedNote {
         if note.len() > Self::BYTES_MAX {
             return Err(NoteError::Malformed("over 1 MiB"));
         }
-        let split = note.rfind("\n\n").ok_or(NoteError::Malformed("no empty line before the signatures"))?;
+        let split = note
+            .rfind("\n\n")
+            .ok_or(NoteError::Malformed("no empty line before the signatures"))?;
         let (text, rest) = (&note[..=split], &note[split + 2..]);
-        let lines = rest.strip_suffix('\n').ok_or(NoteError::Malformed("no newline at the end"))?;
+        let lines = rest
+            .strip_suffix('\n')
+            .ok_or(NoteError::Malformed("no newline at the end"))?;
         let signatures = lines.split('\n').map(parse_signature).collect::<Option<Vec<_>>>();
         let signatures = signatures.ok_or(NoteError::Malformed("a signature line is not `\u{2014} NAME BASE64`"))?;
-        Ok(SignedNote { text: text.to_owned(), signatures })
+        Ok(SignedNote {
+            text: text.to_owned(),
+            signatures,
+        })
     }
 }
 

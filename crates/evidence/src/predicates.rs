@@ -33,8 +33,18 @@ pub const WAIVER: &str = "https://proofmark.dev/waiver/v0.1";
 
 /// What the role `step` signs.
 pub const STEP: [&str; 12] = [
-    ATTEMPT, SECRET_SCAN, DEPENDENCY_REVIEW, TEST_RESULT, PROVENANCE, SBOM, VULNS, LICENCES, DYNAMIC_TEST, RUNTIME,
-    CHAOS, CANARY,
+    ATTEMPT,
+    SECRET_SCAN,
+    DEPENDENCY_REVIEW,
+    TEST_RESULT,
+    PROVENANCE,
+    SBOM,
+    VULNS,
+    LICENCES,
+    DYNAMIC_TEST,
+    RUNTIME,
+    CHAOS,
+    CANARY,
 ];
 
 /// Predicate of [`SECRET_SCAN`], [`DEPENDENCY_REVIEW`], [`LICENCES`], [`DYNAMIC_TEST`] and [`RUNTIME`]:

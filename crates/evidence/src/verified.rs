@@ -39,8 +39,15 @@ pub enum VerifyError {
     RepeatedKey(KeyId),
     #[error("signature of key `{0}` does not hold over the exact bytes")]
     Signature(KeyId),
-    #[error("{valid} of {threshold} signatures needed of role `{role}`: key `{missing}` or another of its algorithm has not signed")]
-    Threshold { role: &'static str, valid: u32, threshold: u32, missing: String },
+    #[error(
+        "{valid} of {threshold} signatures needed of role `{role}`: key `{missing}` or another of its algorithm has not signed"
+    )]
+    Threshold {
+        role: &'static str,
+        valid: u32,
+        threshold: u32,
+        missing: String,
+    },
     #[error("payload is not a canonical in-toto statement: {0}")]
     Statement(String),
     #[error("no role of the trust root may sign predicate `{0}`")]
@@ -203,10 +210,17 @@ impl<T> Logged<Verified<T>> {
         checkpoint: &Verified<Checkpoint>,
     ) -> Result<Self, VerifyError> {
         if proof.size != checkpoint.value.size {
-            return Err(VerifyError::Size { proof: proof.size, checkpoint: checkpoint.value.size });
+            return Err(VerifyError::Size {
+                proof: proof.size,
+                checkpoint: checkpoint.value.size,
+            });
         }
         verify_inclusion(&verified.leaf.hash(), proof, &checkpoint.value.root)?;
-        Ok(Logged { value: verified, index: proof.index, size: proof.size })
+        Ok(Logged {
+            value: verified,
+            index: proof.index,
+            size: proof.size,
+        })
     }
 
     pub fn verified(&self) -> &Verified<T> {

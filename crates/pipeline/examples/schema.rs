@@ -2,5 +2,8 @@
 
 fn main() {
     let schema = pipeline::config::schema::json_schema();
-    println!("{}", serde_json::to_string_pretty(&schema).expect("a schema has a JSON form"));
+    println!(
+        "{}",
+        serde_json::to_string_pretty(&schema).expect("a schema has a JSON form")
+    );
 }

@@ -35,7 +35,11 @@ pub fn read_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
                 folders.push(path);
             } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "json") {
                 let bytes = fs::read(&path).map_err(|error| Error::io("read", &path, &error))?;
-                let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+                let name = path
+                    .strip_prefix(folder)
+                    .unwrap_or(&path)
+                    .to_string_lossy()
+                    .into_owned();
                 files.push((name, bytes));
             }
             if files.len() > RECORDS_MAX {
@@ -53,7 +57,9 @@ pub fn read_folder(folder: &Path) -> Result<Vec<(String, Vec<u8>)>, Error> {
 /// The database a configuration names. Other bytes than the pinned digest are an error, not a database.
 pub fn load(root: &Path, config: Option<&Advisories>) -> Result<Loaded, Error> {
     let Some(config) = config else {
-        return Ok(Loaded::none("no advisory database: `[advisories]` is missing from proofmark.toml"));
+        return Ok(Loaded::none(
+            "no advisory database: `[advisories]` is missing from proofmark.toml",
+        ));
     };
     let folder = root.join(&config.path);
     let files = read_folder(&folder)?;
@@ -61,7 +67,10 @@ pub fn load(root: &Path, config: Option<&Advisories>) -> Result<Loaded, Error> {
     let pinned = config.digest.strip_prefix("sha256:").unwrap_or(&config.digest);
     if pinned != digest.hex() {
         return Err(Error::usage(
-            format!("`{}` has digest sha256:{digest}, proofmark.toml pins `{}`", config.path, config.digest),
+            format!(
+                "`{}` has digest sha256:{digest}, proofmark.toml pins `{}`",
+                config.path, config.digest
+            ),
             format!("if the change is yours, set advisories.digest = \"sha256:{digest}\""),
         ));
     }
@@ -72,7 +81,8 @@ pub fn load(root: &Path, config: Option<&Advisories>) -> Result<Loaded, Error> {
 
 /// A database from records that were read already.
 pub fn from_files(files: &[(String, Vec<u8>)], name: &str) -> Result<Loaded, Error> {
-    let (database, problems) = intel::load(files).map_err(|error| Error::failed("read the advisory database", error))?;
+    let (database, problems) =
+        intel::load(files).map_err(|error| Error::failed("read the advisory database", error))?;
     Ok(Loaded {
         uri: format!("file:{name}"),
         digest: database.digest(),

@@ -44,10 +44,16 @@ pub fn approve(options: &Options) -> Result<String, Error> {
     let home = Home::at(options.home.clone(), Some(&root))?;
     let now = (options.clock)();
     if options.expires <= now.utc {
-        return Err(Error::usage("the approval would have expired already", "give `--expires` a day to come"));
+        return Err(Error::usage(
+            "the approval would have expired already",
+            "give `--expires` a day to come",
+        ));
     }
     let trust_root = home.trust_root()?.ok_or_else(|| {
-        Error::usage("there is no trust root yet", "run `proofmark init` or a first `proofmark release`")
+        Error::usage(
+            "there is no trust root yet",
+            "run `proofmark init` or a first `proofmark release`",
+        )
     })?;
     let store = Store::open(&root, &mut || (options.random)())?;
     let mut log = EvidenceLog::open(&store, &home, trust_root, now)?;
@@ -60,7 +66,11 @@ pub fn approve(options: &Options) -> Result<String, Error> {
             reason: options.reason.clone(),
             expires: options.expires,
         };
-        (predicates::APPROVAL, serde_json::to_value(predicate), format!("{what} of sha256:{}", subject.short()))
+        (
+            predicates::APPROVAL,
+            serde_json::to_value(predicate),
+            format!("{what} of sha256:{}", subject.short()),
+        )
     };
     let (kind, predicate, words) = match &options.what {
         What::FirstRelease => approval("first-release", tree_digest),
@@ -99,7 +109,10 @@ pub fn approve(options: &Options) -> Result<String, Error> {
 fn find(log: &EvidenceLog, id: &str) -> Result<Finding, Error> {
     const CHARACTERS_MIN: usize = 8;
     if id.len() < CHARACTERS_MIN {
-        return Err(Error::usage(format!("`{id}` is too short"), format!("give at least {CHARACTERS_MIN} characters of the finding's id")));
+        return Err(Error::usage(
+            format!("`{id}` is too short"),
+            format!("give at least {CHARACTERS_MIN} characters of the finding's id"),
+        ));
     }
     let mut found: Vec<Finding> = log
         .statements()
@@ -110,8 +123,14 @@ fn find(log: &EvidenceLog, id: &str) -> Result<Finding, Error> {
     found.dedup_by(|a, b| a.id == b.id);
     match found.len() {
         1 => Ok(found.remove(0)),
-        0 => Err(Error::usage(format!("no finding `{id}` is in the log"), "copy the id that the blocked release prints")),
-        n => Err(Error::usage(format!("`{id}` begins {n} findings"), "give more characters")),
+        0 => Err(Error::usage(
+            format!("no finding `{id}` is in the log"),
+            "copy the id that the blocked release prints",
+        )),
+        n => Err(Error::usage(
+            format!("`{id}` begins {n} findings"),
+            "give more characters",
+        )),
     }
 }
 
@@ -121,5 +140,7 @@ fn findings(statement: &Statement) -> Vec<Finding> {
         return vulns.observation.findings;
     }
     let observed = statement.predicate_as::<Observed>(&statement.predicate_type);
-    observed.map(|observed| observed.observation.findings).unwrap_or_default()
+    observed
+        .map(|observed| observed.observation.findings)
+        .unwrap_or_default()
 }

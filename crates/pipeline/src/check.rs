@@ -42,12 +42,19 @@ impl Checked {
 
     /// Every observation with the name of its check.
     pub fn observations(&self) -> [(&'static str, &Observation); 3] {
-        [("secrets", &self.secrets), ("vulnerabilities", &self.vulnerabilities), ("licences", &self.licences)]
+        [
+            ("secrets", &self.secrets),
+            ("vulnerabilities", &self.vulnerabilities),
+            ("licences", &self.licences),
+        ]
     }
 }
 
+/// Hears what is being done, how much of it is done, and of how much (0: nobody knows).
+pub type Tell<'a> = dyn Fn(&str, u64, u64) + Sync + 'a;
+
 /// Looks at a tree.
-pub fn check(options: &Options, progress: Option<&(dyn Fn(&str, u64, u64) + Sync)>) -> Result<Checked, Error> {
+pub fn check(options: &Options, progress: Option<&Tell<'_>>) -> Result<Checked, Error> {
     let root = std::fs::canonicalize(&options.path).map_err(|error| Error::io("open", &options.path, &error))?;
     let (loaded, problems) = match release::load_config(&options.path) {
         Ok((_, loaded)) => (Some(loaded), Vec::new()),
@@ -83,7 +90,11 @@ pub fn check(options: &Options, progress: Option<&(dyn Fn(&str, u64, u64) + Sync
         observations.push((Stage::Build, predicates::LICENCES, &licences));
     }
     let preview = policy::preview(&observations, &policy::floor());
-    let words = if database.present() { format!("database of {}", day(database.last_update)) } else { "no database".to_owned() };
+    let words = if database.present() {
+        format!("database of {}", day(database.last_update))
+    } else {
+        "no database".to_owned()
+    };
     Ok(Checked {
         files: tree.files.len() as u64,
         components: inventory.components.len(),
@@ -104,7 +115,12 @@ pub fn scan(
     progress: Option<&(dyn Fn(source::Progress) + Sync)>,
 ) -> Result<Observation, Error> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let options = source::ScanOptions { history, threads, progress, ..source::ScanOptions::default() };
+    let options = source::ScanOptions {
+        history,
+        threads,
+        progress,
+        ..source::ScanOptions::default()
+    };
     source::scan_secrets(tree, &options).map_err(|error| Error::failed("look for secrets", error))
 }
 
@@ -114,7 +130,9 @@ fn subject(
     config: Option<&config::Config>,
     options: &Options,
 ) -> Result<packages::SbomSubject, Error> {
-    let name = root.file_name().map_or_else(|| "tree".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name = root
+        .file_name()
+        .map_or_else(|| "tree".to_owned(), |name| name.to_string_lossy().into_owned());
     Ok(packages::SbomSubject {
         name: config.map_or(name, |config| config.release.name.clone()),
         version: config.map_or_else(String::new, |config| config.release.version.clone()),
@@ -125,7 +143,10 @@ fn subject(
 }
 
 fn database(root: &Path, options: &Options, config: Option<&config::Config>) -> Result<advisories::Loaded, Error> {
-    match (&options.advisories, config.and_then(|config| config.advisories.as_ref())) {
+    match (
+        &options.advisories,
+        config.and_then(|config| config.advisories.as_ref()),
+    ) {
         (Some(folder), _) => advisories::from_files(&advisories::read_folder(folder)?, &folder.display().to_string()),
         (None, Some(configured)) => advisories::load(root, Some(configured)),
         (None, None) => Ok(advisories::Loaded::none(
@@ -150,7 +171,12 @@ pub fn sbom(path: &Path, now: evidence::Timestamp) -> Result<serde_json::Value, 
     let root = std::fs::canonicalize(path).map_err(|error| Error::io("open", path, &error))?;
     let tree = source::walk(&root, &source::WalkOptions::default()).map_err(|e| Error::failed("read the tree", e))?;
     let loaded = release::load_config(path).ok().map(|(_, loaded)| loaded);
-    let options = Options { path: path.to_owned(), history: false, advisories: None, now };
+    let options = Options {
+        path: path.to_owned(),
+        history: false,
+        advisories: None,
+        now,
+    };
     let subject = subject(&tree, &root, loaded.as_ref().map(|loaded| &loaded.config), &options)?;
     Ok(packages::cyclonedx(&inventory::of_tree(&tree)?, &subject))
 }

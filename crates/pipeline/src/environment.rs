@@ -27,7 +27,10 @@ use crate::run::{Clock, Run};
 const READY_MS_MAX: u64 = 30_000;
 /// How often a service that isn't ready is asked again.
 const READY_POLL_MS: u64 = 10;
-const ANSWER: Limits = Limits { timeout_ms: 10_000, body_bytes_max: 4 << 20 };
+const ANSWER: Limits = Limits {
+    timeout_ms: 10_000,
+    body_bytes_max: 4 << 20,
+};
 
 /// A running environment.
 pub struct Environment {
@@ -58,16 +61,25 @@ impl Environment {
     /// Starts broker, worker, warden and every service, in the order their `after` asks for.
     pub fn start(run: &Run) -> Result<Environment, Error> {
         let config = &run.loaded.config;
-        let local = config.environment.as_ref().map(|environment| &environment.local).ok_or_else(|| {
-            Error::usage("`[environment.local.services]` is missing", "say in proofmark.toml how to start the services")
-        })?;
+        let local = config
+            .environment
+            .as_ref()
+            .map(|environment| &environment.local)
+            .ok_or_else(|| {
+                Error::usage(
+                    "`[environment.local.services]` is missing",
+                    "say in proofmark.toml how to start the services",
+                )
+            })?;
         let order = start_order(&local.services)?;
         let mut ports = BTreeMap::new();
         for name in &order {
             ports.insert(name.clone(), listener()?);
         }
-        let addresses: BTreeMap<String, SocketAddr> =
-            ports.iter().map(|(name, listener)| Ok((name.clone(), address(listener)?))).collect::<Result<_, Error>>()?;
+        let addresses: BTreeMap<String, SocketAddr> = ports
+            .iter()
+            .map(|(name, listener)| Ok((name.clone(), address(listener)?)))
+            .collect::<Result<_, Error>>()?;
 
         let _runtime = run.runtime.enter();
         let broker = Arc::new(open_broker(run)?);
@@ -82,7 +94,10 @@ impl Environment {
             .map_err(|error| Error::failed("start the warden", error))?;
         let logs = run.scratch.join("logs");
         fs::create_dir_all(&logs).map_err(|error| Error::io("create", &logs, &error))?;
-        let sources = order.iter().map(|name| (name.clone(), logs.join(format!("{name}.log")))).collect();
+        let sources = order
+            .iter()
+            .map(|name| (name.clone(), logs.join(format!("{name}.log"))))
+            .collect();
         let mut environment = Environment {
             services: BTreeMap::new(),
             broker,
@@ -100,7 +115,8 @@ impl Environment {
         // The ports are free again only now, so that nobody else on this machine was given them meanwhile.
         drop(ports);
         for name in &order {
-            let running = environment.start_service(run, name, &local.services[name], addresses[name], &addresses, None)?;
+            let running =
+                environment.start_service(run, name, &local.services[name], addresses[name], &addresses, None)?;
             environment.services.insert(name.clone(), running);
         }
         Ok(environment)
@@ -108,13 +124,24 @@ impl Environment {
 
     /// Starts another version of a service beside the one that runs, on a port of its own.
     pub fn start_beside(&self, run: &Run, name: &str, digest: &Digest) -> Result<Running, Error> {
-        let local = run.loaded.config.environment.as_ref().map(|environment| &environment.local);
+        let local = run
+            .loaded
+            .config
+            .environment
+            .as_ref()
+            .map(|environment| &environment.local);
         let spec = local.and_then(|local| local.services.get(name)).ok_or_else(|| {
-            Error::usage(format!("service `{name}` is not configured"), "name a service of `[environment.local.services]`")
+            Error::usage(
+                format!("service `{name}` is not configured"),
+                "name a service of `[environment.local.services]`",
+            )
         })?;
         let own = address(&listener()?)?;
-        let mut addresses: BTreeMap<String, SocketAddr> =
-            self.services.iter().map(|(name, running)| (name.clone(), running.address)).collect();
+        let mut addresses: BTreeMap<String, SocketAddr> = self
+            .services
+            .iter()
+            .map(|(name, running)| (name.clone(), running.address))
+            .collect();
         addresses.insert(name.to_owned(), own);
         self.start_service(run, name, spec, own, &addresses, Some(digest))
     }
@@ -161,8 +188,9 @@ impl Environment {
             let what = format!("service `{name}`: `{{{key}}}` can't be filled in");
             refused.unwrap_or_else(|| Error::usage(what, "see `proofmark explain stage/integration`"))
         })?;
-        let (program, args) =
-            words.split_first().ok_or_else(|| Error::usage(format!("service `{name}` has an empty command"), "give a program"))?;
+        let (program, args) = words
+            .split_first()
+            .ok_or_else(|| Error::usage(format!("service `{name}` has an empty command"), "give a program"))?;
         let suffix = if other_version.is_some() { "-old" } else { "" };
         let log = self.scratch.join("logs").join(format!("{name}{suffix}.log"));
         let child = host::process::spawn(Command {
@@ -177,8 +205,18 @@ impl Environment {
             observe: false,
             timeout: None,
         })
-        .map_err(|error| Error::usage(format!("service `{name}` can't be started: {error}"), "is its program built?"))?;
-        let running = Running { child, address: own, log, artifact };
+        .map_err(|error| {
+            Error::usage(
+                format!("service `{name}` can't be started: {error}"),
+                "is its program built?",
+            )
+        })?;
+        let running = Running {
+            child,
+            address: own,
+            log,
+            artifact,
+        };
         self.wait_ready(run, name, spec, &running)?;
         Ok(running)
     }
@@ -186,12 +224,17 @@ impl Environment {
     /// Asks until the service answers 200: evidence, not sleep.
     fn wait_ready(&self, run: &Run, name: &str, spec: &Service, running: &Running) -> Result<(), Error> {
         let begun = Instant::now();
-        let limits = Limits { timeout_ms: 1_000, ..ANSWER };
+        let limits = Limits {
+            timeout_ms: 1_000,
+            ..ANSWER
+        };
         loop {
             if run.cancel.is_cancelled() {
                 return Err(Error::Cancelled);
             }
-            let answer = run.runtime.block_on(http::send(running.address, Request::get(&spec.ready), &limits));
+            let answer = run
+                .runtime
+                .block_on(http::send(running.address, Request::get(&spec.ready), &limits));
             if answer.is_ok_and(|answer| answer.status == 200) {
                 return Ok(());
             }
@@ -199,8 +242,15 @@ impl Environment {
                 let said = fs::read_to_string(running.log.with_extension("err")).unwrap_or_default();
                 let last: Vec<&str> = said.lines().rev().take(5).collect();
                 return Err(Error::usage(
-                    format!("service `{name}` is not ready: {}", last.into_iter().rev().collect::<Vec<_>>().join(" · ")),
-                    format!("it must answer 200 to GET {} within {} s", spec.ready, READY_MS_MAX / 1000),
+                    format!(
+                        "service `{name}` is not ready: {}",
+                        last.into_iter().rev().collect::<Vec<_>>().join(" · ")
+                    ),
+                    format!(
+                        "it must answer 200 to GET {} within {} s",
+                        spec.ready,
+                        READY_MS_MAX / 1000
+                    ),
                 ));
             }
             std::thread::sleep(Duration::from_millis(READY_POLL_MS));
@@ -211,15 +261,24 @@ impl Environment {
     pub fn token(&self, role: &str, policies: &[String]) -> Result<Secret, Error> {
         let now = (self.clock)();
         let policy = policies.first().ok_or_else(|| {
-            Error::usage(format!("broker role `{role}` may lease nothing"), "give it `policies` in proofmark.toml")
+            Error::usage(
+                format!("broker role `{role}` may lease nothing"),
+                "give it `policies` in proofmark.toml",
+            )
         })?;
-        let mut tokens = self.tokens.lock().map_err(|_| Error::failed("lease a token", "an earlier one panicked"))?;
-        if let Some((secret, accessor)) = tokens.get(role) {
-            if self.broker.active(role, policy, now).contains(accessor) {
-                return Ok(secret.clone());
-            }
+        let mut tokens = self
+            .tokens
+            .lock()
+            .map_err(|_| Error::failed("lease a token", "an earlier one panicked"))?;
+        if let Some((secret, accessor)) = tokens.get(role)
+            && self.broker.active(role, policy, now).contains(accessor)
+        {
+            return Ok(secret.clone());
         }
-        let leased = self.broker.lease(role, policy, now).map_err(|error| Error::failed("lease a token", error))?;
+        let leased = self
+            .broker
+            .lease(role, policy, now)
+            .map_err(|error| Error::failed("lease a token", error))?;
         tokens.insert(role.to_owned(), leased.clone());
         Ok(leased.0)
     }
@@ -244,7 +303,10 @@ fn start_order(services: &BTreeMap<String, Service>) -> Result<Vec<String>, Erro
         match next {
             Some((name, _)) => order.push(name.clone()),
             None => {
-                return Err(Error::usage("services wait for each other in a circle", "look at their `after` in proofmark.toml"));
+                return Err(Error::usage(
+                    "services wait for each other in a circle",
+                    "look at their `after` in proofmark.toml",
+                ));
             }
         }
     }
@@ -256,7 +318,9 @@ fn listener() -> Result<TcpListener, Error> {
 }
 
 fn address(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener.local_addr().map_err(|error| Error::failed("open a port on loopback", error))
+    listener
+        .local_addr()
+        .map_err(|error| Error::failed("open a port on loopback", error))
 }
 
 fn open_broker(run: &Run) -> Result<Broker, Error> {
@@ -293,7 +357,9 @@ fn serve_broker(broker: Arc<Broker>, clock: Clock) -> Result<Server, Error> {
         );
         Box::pin(async move {
             let mut response = Response::new(answer.status, "application/json", answer.body);
-            response.headers.push(("cache-control".to_owned(), "no-store".to_owned()));
+            response
+                .headers
+                .push(("cache-control".to_owned(), "no-store".to_owned()));
             response
         })
     });
@@ -308,10 +374,16 @@ fn deliver<'a>(
 ) -> Result<BTreeMap<String, PathBuf>, Error> {
     use std::io::Write;
     let folder = scratch.join("identities");
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| Error::io("create", &folder, &e))?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|e| Error::io("create", &folder, &e))?;
     roles
         .map(|role| {
-            let delivery = broker.delivery(role).map_err(|error| Error::failed("deliver an identity", error))?;
+            let delivery = broker
+                .delivery(role)
+                .map_err(|error| Error::failed("deliver an identity", error))?;
             let path = folder.join(&delivery.file_name);
             let mut file = fs::OpenOptions::new()
                 .write(true)
@@ -319,7 +391,8 @@ fn deliver<'a>(
                 .mode(delivery.mode)
                 .open(&path)
                 .map_err(|error| Error::io("write", &path, &error))?;
-            file.write_all(delivery.content.expose().as_bytes()).map_err(|error| Error::io("write", &path, &error))?;
+            file.write_all(delivery.content.expose().as_bytes())
+                .map_err(|error| Error::io("write", &path, &error))?;
             Ok((role.clone(), path))
         })
         .collect()
@@ -348,7 +421,10 @@ fn links(
 /// Services see their own files below `run`, and nothing else of the store; never the keys.
 fn hidden_from_services(run: &Run) -> Vec<PathBuf> {
     let parts = ["log", "envelopes", "blobs", "undo", "leases", "bundles"];
-    let store = parts.iter().map(|part| run.store.path.join(part)).filter(|path| path.exists());
+    let store = parts
+        .iter()
+        .map(|part| run.store.path.join(part))
+        .filter(|path| path.exists());
     std::iter::once(run.home.clone()).chain(store).collect()
 }
 
@@ -370,5 +446,8 @@ fn expand(word: &str, fill: &mut dyn FnMut(&str) -> Option<String>) -> Result<St
 /// Sends one request to a service.
 pub async fn ask(address: SocketAddr, request: Request) -> Result<(Response, Duration), String> {
     let timed = http::timed(address, request, &ANSWER).await;
-    timed.response.map(|response| (response, timed.elapsed)).map_err(|error| error.to_string())
+    timed
+        .response
+        .map(|response| (response, timed.elapsed))
+        .map_err(|error| error.to_string())
 }

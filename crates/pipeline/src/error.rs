@@ -24,23 +24,38 @@ pub enum Error {
 
 impl Error {
     pub fn usage(what: impl Into<String>, hint: impl Into<String>) -> Error {
-        Error::Failed { what: what.into(), hint: Some(hint.into()) }
+        Error::Failed {
+            what: what.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     pub fn refused(what: impl Into<String>, hint: impl Into<String>) -> Error {
-        Error::Refused { what: what.into(), hint: Some(hint.into()) }
+        Error::Refused {
+            what: what.into(),
+            hint: Some(hint.into()),
+        }
     }
 
     pub fn failed(doing: &str, error: impl Display) -> Error {
-        Error::Failed { what: format!("can't {doing}: {error}"), hint: None }
+        Error::Failed {
+            what: format!("can't {doing}: {error}"),
+            hint: None,
+        }
     }
 
     pub fn io(doing: &str, path: &Path, error: &std::io::Error) -> Error {
-        Error::Failed { what: format!("can't {doing} `{}`: {error}", path.display()), hint: None }
+        Error::Failed {
+            what: format!("can't {doing} `{}`: {error}", path.display()),
+            hint: None,
+        }
     }
 
     pub fn trust(path: &Path, error: &evidence::TrustRootError) -> Error {
-        Error::refused(format!("`{}`: {error}", path.display()), "take the trust root again from where you first got it")
+        Error::refused(
+            format!("`{}`: {error}", path.display()),
+            "take the trust root again from where you first got it",
+        )
     }
 
     /// Exit code of the design: 2 usage or tool error, 4 evidence failed verification.
@@ -61,6 +76,9 @@ impl Error {
 
 impl From<evidence::StorageError> for Error {
     fn from(error: evidence::StorageError) -> Self {
-        Error::Failed { what: error.to_string(), hint: None }
+        Error::Failed {
+            what: error.to_string(),
+            hint: None,
+        }
     }
 }

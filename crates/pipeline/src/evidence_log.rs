@@ -8,14 +8,14 @@ use std::fs;
 use std::sync::Arc;
 
 use evidence::{
-    Checkpoint, Digest, Envelope, Leaf, Logged, LoggedEnvelope, Now, Role, SigningPair, Statement, Storage,
-    Timestamp, TrustRoot, Verified, leaf_hash,
+    Checkpoint, Digest, Envelope, Leaf, Logged, LoggedEnvelope, Now, Role, SigningPair, Statement, Storage, Timestamp,
+    TrustRoot, Verified, leaf_hash,
 };
 use tlog::Log;
 
+use crate::Error;
 use crate::home::Home;
 use crate::store::Store;
-use crate::Error;
 
 /// The log of a store with the keys to add to it.
 pub struct EvidenceLog {
@@ -36,7 +36,10 @@ impl EvidenceLog {
         let signer = Arc::new(home.log_signer()?);
         let origin = format!("{}/{}", root.log.origin, store.id);
         let (log, recovery) = Log::open(store.part("log")?, &origin, signer).map_err(|error| {
-            Error::refused(format!("the log can't be opened: {error}"), "restore `.proofmark/log` from a backup")
+            Error::refused(
+                format!("the log can't be opened: {error}"),
+                "restore `.proofmark/log` from a backup",
+            )
         })?;
         let mut opened = EvidenceLog {
             log,
@@ -75,7 +78,8 @@ impl EvidenceLog {
         let verified = Verified::statement(envelope, &self.root, now.utc)
             .map_err(|error| Error::refused(error.to_string(), "sign it with a key the trust root lists for this"))?;
         let leaf = Leaf::of(envelope);
-        self.envelopes.replace(&envelope_path(&leaf.hash()), &envelope.to_bytes())?;
+        self.envelopes
+            .replace(&envelope_path(&leaf.hash()), &envelope.to_bytes())?;
         let index = self
             .log
             .append(&[&leaf.0])
@@ -105,12 +109,18 @@ impl EvidenceLog {
 
     /// The statements without proofs: to look something up, not to decide.
     pub fn statements(&self) -> impl DoubleEndedIterator<Item = (u64, &Statement)> {
-        self.statements.iter().enumerate().map(|(index, verified)| (index as u64, verified.value()))
+        self.statements
+            .iter()
+            .enumerate()
+            .map(|(index, verified)| (index as u64, verified.value()))
     }
 
     /// Envelope and proof of one entry, for the bundle.
     pub fn logged_envelope(&self, index: u64) -> Result<LoggedEnvelope, Error> {
-        Ok(LoggedEnvelope { envelope: self.envelope(index)?, proof: self.prove(index)? })
+        Ok(LoggedEnvelope {
+            envelope: self.envelope(index)?,
+            proof: self.prove(index)?,
+        })
     }
 
     /// The signed checkpoint as it stands.
@@ -127,16 +137,25 @@ impl EvidenceLog {
     }
 
     fn checkpoint(&self, at: Timestamp) -> Result<Verified<Checkpoint>, Error> {
-        Verified::checkpoint(&self.log.checkpoint(), &self.root, at)
-            .map_err(|error| Error::refused(error.to_string(), "this log was signed with another key than the trust root names"))
+        Verified::checkpoint(&self.log.checkpoint(), &self.root, at).map_err(|error| {
+            Error::refused(
+                error.to_string(),
+                "this log was signed with another key than the trust root names",
+            )
+        })
     }
 
     fn prove(&self, index: u64) -> Result<evidence::InclusionProof, Error> {
-        self.log.prove(index, self.log.size()).map_err(|error| Error::failed("prove a log entry", error))
+        self.log
+            .prove(index, self.log.size())
+            .map_err(|error| Error::failed("prove a log entry", error))
     }
 
     fn envelope(&self, index: u64) -> Result<Envelope, Error> {
-        let leaf = self.log.leaf(index).map_err(|error| Error::failed("read the log", error))?;
+        let leaf = self
+            .log
+            .leaf(index)
+            .map_err(|error| Error::failed("read the log", error))?;
         let path = envelope_path(&leaf_hash(&leaf));
         let bytes = self.envelopes.read(&path)?.ok_or_else(|| {
             Error::refused(
@@ -144,13 +163,20 @@ impl EvidenceLog {
                 "restore it from a backup or from a bundle",
             )
         })?;
-        Envelope::from_bytes(&bytes)
-            .map_err(|error| Error::refused(format!("log entry {index}: {error}"), "restore its envelope from a backup"))
+        Envelope::from_bytes(&bytes).map_err(|error| {
+            Error::refused(
+                format!("log entry {index}: {error}"),
+                "restore its envelope from a backup",
+            )
+        })
     }
 
     fn load(&self, index: u64, at: Timestamp) -> Result<Verified<Statement>, Error> {
         let envelope = self.envelope(index)?;
-        let leaf = self.log.leaf(index).map_err(|error| Error::failed("read the log", error))?;
+        let leaf = self
+            .log
+            .leaf(index)
+            .map_err(|error| Error::failed("read the log", error))?;
         if Leaf::of(&envelope).0 != leaf {
             let what = format!("log entry {index}: its envelope isn't the one that was logged");
             return Err(Error::refused(what, "restore `.proofmark/envelopes` from a backup"));
@@ -160,17 +186,27 @@ impl EvidenceLog {
 
     /// A log shorter than the checkpoint this machine remembers, or another one, was rolled back.
     fn refuse_rollback(&self, at: Timestamp) -> Result<(), Error> {
-        let Ok(note) = fs::read_to_string(&self.remembered) else { return Ok(()) };
-        let Ok(earlier) = Verified::checkpoint(&note, &self.root, at) else { return Ok(()) };
+        let Ok(note) = fs::read_to_string(&self.remembered) else {
+            return Ok(());
+        };
+        let Ok(earlier) = Verified::checkpoint(&note, &self.root, at) else {
+            return Ok(());
+        };
         let earlier = earlier.value();
         let size = self.log.size();
         let rolled_back = earlier.size > size || {
-            let proof = self.log.consistency(earlier.size, size).map_err(|e| Error::failed("read the log", e))?;
+            let proof = self
+                .log
+                .consistency(earlier.size, size)
+                .map_err(|e| Error::failed("read the log", e))?;
             evidence::verify_consistency(earlier.size, &earlier.root, size, &self.log.root(), &proof).is_err()
         };
         if rolled_back {
             return Err(Error::refused(
-                format!("the log was rolled back: this machine has seen {} entries of it, it has {size} now", earlier.size),
+                format!(
+                    "the log was rolled back: this machine has seen {} entries of it, it has {size} now",
+                    earlier.size
+                ),
                 "restore `.proofmark/log` from a backup that is not older",
             ));
         }
@@ -191,13 +227,22 @@ impl EvidenceLog {
 fn notes(recovery: &tlog::Recovery) -> Vec<String> {
     let mut notes = Vec::new();
     if recovery.torn_bytes > 0 {
-        notes.push(format!("the log's journal ended in {} torn bytes that were never acknowledged: dropped", recovery.torn_bytes));
+        notes.push(format!(
+            "the log's journal ended in {} torn bytes that were never acknowledged: dropped",
+            recovery.torn_bytes
+        ));
     }
     if recovery.entries_recovered > 0 {
-        notes.push(format!("{} log entries were durable before their checkpoint was: kept", recovery.entries_recovered));
+        notes.push(format!(
+            "{} log entries were durable before their checkpoint was: kept",
+            recovery.entries_recovered
+        ));
     }
     if recovery.tiles_rebuilt > 0 {
-        notes.push(format!("{} log tiles were written again from the journal", recovery.tiles_rebuilt));
+        notes.push(format!(
+            "{} log tiles were written again from the journal",
+            recovery.tiles_rebuilt
+        ));
     }
     notes
 }

@@ -30,10 +30,10 @@ pub fn find(id: &str) -> Result<String, String> {
         return Ok(page);
     }
     // Advisories have no page each: their family has.
-    if let Some((family, _)) = id.split_once('/') {
-        if let Some(page) = page(family) {
-            return Ok(page);
-        }
+    if let Some((family, _)) = id.split_once('/')
+        && let Some(page) = page(family)
+    {
+        return Ok(page);
     }
     for family in ["control", "stage", "chaos", "secret", "dast"] {
         if let Some(page) = page(&format!("{family}/{id}")) {
@@ -41,8 +41,16 @@ pub fn find(id: &str) -> Result<String, String> {
         }
     }
     let ids = ids();
-    let near: Vec<&str> = ids.iter().map(String::as_str).filter(|known| known.contains(id)).take(8).collect();
-    let near = match (near.as_slice(), crate::config::nearest(id, ids.iter().map(String::as_str))) {
+    let near: Vec<&str> = ids
+        .iter()
+        .map(String::as_str)
+        .filter(|known| known.contains(id))
+        .take(8)
+        .collect();
+    let near = match (
+        near.as_slice(),
+        crate::config::nearest(id, ids.iter().map(String::as_str)),
+    ) {
         ([], Some(name)) => format!("did you mean `{name}`?"),
         ([], None) => "`proofmark explain` alone lists every id".to_owned(),
         (names, _) => format!("known: {}", names.join(", ")),
@@ -54,7 +62,11 @@ pub fn find(id: &str) -> Result<String, String> {
 pub fn ids() -> Vec<String> {
     let mut ids: Vec<String> = PAGES.iter().map(|(id, _)| (*id).to_owned()).collect();
     ids.extend(source::rules().iter().map(|rule| rule.id.to_owned()));
-    ids.extend(policy::controls().iter().map(|control| format!("control/{}", control.id)));
+    ids.extend(
+        policy::controls()
+            .iter()
+            .map(|control| format!("control/{}", control.id)),
+    );
     ids.extend(chaos::faults().iter().map(|fault| format!("chaos/{}", fault.id)));
     ids.extend(dast::ids().into_iter().map(str::to_owned));
     ids.extend(packages::ids().into_iter().chain(intel::ids()).map(str::to_owned));
@@ -69,5 +81,7 @@ fn doc(text: &str) -> String {
         return text.to_owned();
     }
     let lines = text.lines().map_while(|line| line.strip_prefix("//!"));
-    lines.map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line))).collect()
+    lines
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+        .collect()
 }

@@ -30,7 +30,10 @@ pub fn decide(run: &mut Run, stage: Stage) -> Result<(Verdict, u64), Error> {
 
 /// What policy says of a stage, from logged evidence alone: the gate and `verify` both ask here.
 pub fn verdict(stage: Stage, attempt: &Attempt, statements: &[Logged<Verified<Statement>>], now: Timestamp) -> Verdict {
-    let facts = Facts { now, previous_controls: previous_controls(attempt, statements) };
+    let facts = Facts {
+        now,
+        previous_controls: previous_controls(attempt, statements),
+    };
     policy::decide(stage, &Evidence { attempt, statements }, &facts)
 }
 
@@ -45,7 +48,10 @@ fn previous_controls(attempt: &Attempt, statements: &[Logged<Verified<Statement>
 }
 
 fn subjects(run: &Run) -> Vec<evidence::Subject> {
-    let built = run.artifacts().into_iter().map(|built| evidence::Subject::new(built.name, built.digest));
+    let built = run
+        .artifacts()
+        .into_iter()
+        .map(|built| evidence::Subject::new(built.name, built.digest));
     std::iter::once(run.tree_subject()).chain(built).collect()
 }
 

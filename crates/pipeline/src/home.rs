@@ -41,7 +41,9 @@ impl Home {
     pub fn trust_root(&self) -> Result<Option<TrustRoot>, Error> {
         let path = self.path.join(TRUST_ROOT);
         match fs::read(&path) {
-            Ok(bytes) => Ok(Some(TrustRoot::from_bytes(&bytes).map_err(|error| Error::trust(&path, &error))?)),
+            Ok(bytes) => Ok(Some(
+                TrustRoot::from_bytes(&bytes).map_err(|error| Error::trust(&path, &error))?,
+            )),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path, &error)),
         }
@@ -95,21 +97,33 @@ impl Home {
     }
 
     fn key_path(&self, role: Role, algorithm: Algorithm) -> PathBuf {
-        self.path.join("keys").join(format!("{}.{}", role.name(), algorithm.name()))
+        self.path
+            .join("keys")
+            .join(format!("{}.{}", role.name(), algorithm.name()))
     }
 
     fn seed(&self, role: Role, algorithm: Algorithm) -> Result<[u8; 32], Error> {
         let path = self.key_path(role, algorithm);
         let text = fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
-        let mode = fs::metadata(&path).map_err(|error| Error::io("read", &path, &error))?.permissions().mode();
+        let mode = fs::metadata(&path)
+            .map_err(|error| Error::io("read", &path, &error))?
+            .permissions()
+            .mode();
         if mode & 0o077 != 0 {
             return Err(Error::usage(
-                format!("private key `{}` can be read by others (mode {:o})", path.display(), mode & 0o777),
+                format!(
+                    "private key `{}` can be read by others (mode {:o})",
+                    path.display(),
+                    mode & 0o777
+                ),
                 format!("chmod 600 {}", path.display()),
             ));
         }
         let seed: Digest = text.trim().parse().map_err(|_| {
-            Error::usage(format!("`{}` is not a key seed", path.display()), "restore it from a backup")
+            Error::usage(
+                format!("`{}` is not a key seed", path.display()),
+                "restore it from a backup",
+            )
         })?;
         Ok(seed.0)
     }
@@ -142,7 +156,10 @@ impl Home {
                 allow(Role::Gate, &[predicates::VSA]),
                 allow(Role::Approver, &[predicates::APPROVAL, predicates::WAIVER]),
             ],
-            log: LogIdentity { origin: format!("proofmark.local/{}", &log_key.0[..16]), key: log_key },
+            log: LogIdentity {
+                origin: format!("proofmark.local/{}", &log_key.0[..16]),
+                key: log_key,
+            },
             keys,
             roles,
             floor: policy::floor(),

@@ -7,12 +7,13 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::Error;
 use crate::config::{self, schema};
 use crate::home::Home;
 use crate::run::Random;
-use crate::Error;
 
-const HOOK: &str = "#!/bin/sh\n# Written by `proofmark init`: looks for secrets before each commit.\nexec proofmark hook\n";
+const HOOK: &str =
+    "#!/bin/sh\n# Written by `proofmark init`: looks for secrets before each commit.\nexec proofmark hook\n";
 
 /// Makes what is missing; the answer says line by line what was made and what stood there already.
 pub fn init(tree: &Path, home: &Path, random: &Random) -> Result<Vec<String>, Error> {
@@ -23,13 +24,19 @@ pub fn init(tree: &Path, home: &Path, random: &Random) -> Result<Vec<String>, Er
     said.push(line(written, &tree.join(config::FILE).display().to_string()));
     let home = Home::at(home.to_owned(), Some(&root))?;
     let (_, made) = home.ensure(&mut || random())?;
-    said.push(line(made, &format!("{} (keys, mode 0600, and trust root)", home.path.display())));
+    said.push(line(
+        made,
+        &format!("{} (keys, mode 0600, and trust root)", home.path.display()),
+    ));
     match hooks_folder(&root) {
         Some(folder) => {
             fs::create_dir_all(&folder).map_err(|error| Error::io("create", &folder, &error))?;
             let hook = folder.join("pre-commit");
             let written = write_new(&hook, HOOK.as_bytes(), 0o755)?;
-            said.push(line(written, &hook.strip_prefix(&root).unwrap_or(&hook).display().to_string()));
+            said.push(line(
+                written,
+                &hook.strip_prefix(&root).unwrap_or(&hook).display().to_string(),
+            ));
             if !written && !fs::read_to_string(&hook).is_ok_and(|text| text.contains("proofmark hook")) {
                 said.push("        add `proofmark hook` to it to look for secrets before each commit".to_owned());
             }
@@ -44,9 +51,15 @@ fn line(made: bool, what: &str) -> String {
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
-    match fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path) {
+    match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+    {
         Ok(mut file) => {
-            file.write_all(bytes).map_err(|error| Error::io("write", path, &error))?;
+            file.write_all(bytes)
+                .map_err(|error| Error::io("write", path, &error))?;
             Ok(true)
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
@@ -68,8 +81,13 @@ fn hooks_folder(root: &Path) -> Option<std::path::PathBuf> {
 
 /// A configuration that can be read as it stands: what can be told from the tree is filled in, the rest is commented.
 fn template(root: &Path) -> String {
-    let name = root.file_name().map_or_else(|| "my-service".to_owned(), |name| name.to_string_lossy().into_owned());
-    let name: String = name.chars().filter(|c| !c.is_control() && *c != '"' && *c != '\\').collect();
+    let name = root
+        .file_name()
+        .map_or_else(|| "my-service".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name: String = name
+        .chars()
+        .filter(|c| !c.is_control() && *c != '"' && *c != '\\')
+        .collect();
     let mut out = String::from(
         "# What a release is made of, how it is started, and what it has to withstand.\n\
          # Every key: `proofmark explain stage/commit` (and build, integration, staging, production).\n\n",
@@ -91,12 +109,19 @@ fn describe(out: &mut String, path: &str, kind: &schema::Kind) {
     };
     out.push_str(&format!("# {header}\n"));
     let nested = |kind: &schema::Kind| {
-        matches!(kind, schema::Kind::Table(_) | schema::Kind::Tables(_) | schema::Kind::Named(_) | schema::Kind::Controls(_))
+        matches!(
+            kind,
+            schema::Kind::Table(_) | schema::Kind::Tables(_) | schema::Kind::Named(_) | schema::Kind::Controls(_)
+        )
     };
     for key in table.keys.iter().filter(|key| !nested(&key.kind)) {
         out.push_str(&format!("# {} = {}    # {}\n", key.name, example(&key.kind), key.doc));
     }
-    let prefix = if matches!(kind, schema::Kind::Named(_)) { format!("{path}.NAME") } else { path.to_owned() };
+    let prefix = if matches!(kind, schema::Kind::Named(_)) {
+        format!("{path}.NAME")
+    } else {
+        path.to_owned()
+    };
     for key in table.keys.iter().filter(|key| nested(&key.kind)) {
         describe(out, &format!("{prefix}.{}", key.name), &key.kind);
     }
@@ -123,6 +148,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = template(folder.path());
         assert!(config::parse("proofmark.toml", &text).is_ok(), "{text}");
-        assert!(text.contains("# [[commit.step]]") && text.contains("# [environment.local.services.NAME]"), "{text}");
+        assert!(
+            text.contains("# [[commit.step]]") && text.contains("# [environment.local.services.NAME]"),
+            "{text}"
+        );
     }
 }

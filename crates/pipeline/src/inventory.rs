@@ -28,10 +28,10 @@ pub fn before(root: &Path, revision: source::Revision) -> Result<Inventory, Erro
     let failed = |error| Error::failed("read an earlier manifest", error);
     let mut files = Vec::new();
     for path in source::paths_at(root, revision).map_err(failed)? {
-        if packages::is_manifest(&path) {
-            if let Some(bytes) = source::file_at(root, revision, &path).map_err(failed)? {
-                files.push((path, bytes));
-            }
+        if packages::is_manifest(&path)
+            && let Some(bytes) = source::file_at(root, revision, &path).map_err(failed)?
+        {
+            files.push((path, bytes));
         }
     }
     Ok(packages::read(&files))
@@ -46,7 +46,9 @@ fn licence_on_this_machine(cargo_home: &Path, component: &Component) -> Option<S
     let mut folders: Vec<PathBuf> = registries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     folders.sort();
     folders.iter().find_map(|registry| {
-        let manifest = registry.join(format!("{}-{}", component.name, component.version)).join("Cargo.toml");
+        let manifest = registry
+            .join(format!("{}-{}", component.name, component.version))
+            .join("Cargo.toml");
         packages::licence_of_manifest("crates.io", &fs::read(manifest).ok()?)
     })
 }

@@ -48,7 +48,11 @@ pub struct Exposure {
 /// Folds the statements of the log.
 pub fn fold(attempt: &Attempt, statements: &[Logged<Verified<Statement>>]) -> Metrics {
     let digest = attempt.digest();
-    let own = || statements.iter().filter(move |s| s.context().is_some_and(|c| c.attempt == digest));
+    let own = || {
+        statements
+            .iter()
+            .filter(move |s| s.context().is_some_and(|c| c.attempt == digest))
+    };
     let mut mttd = Times::default();
     let mut mttr = Times::default();
     for run in own().filter_map(|statement| statement.predicate_as::<ChaosExperiment>(predicates::CHAOS)) {
@@ -69,14 +73,24 @@ pub fn fold(attempt: &Attempt, statements: &[Logged<Verified<Statement>>]) -> Me
 
 fn coverage<'a>(attempt: &Attempt, own: impl Iterator<Item = &'a Logged<Verified<Statement>>>) -> Coverage {
     let present: BTreeSet<(Stage, String)> = own.filter_map(|s| s.context()).map(|c| (c.stage, c.check)).collect();
-    let have = attempt.expected.iter().filter(|expected| present.contains(expected)).count();
-    Coverage { present: have as u64, expected: attempt.expected.len() as u64 }
+    let have = attempt
+        .expected
+        .iter()
+        .filter(|expected| present.contains(expected))
+        .count();
+    Coverage {
+        present: have as u64,
+        expected: attempt.expected.len() as u64,
+    }
 }
 
 fn exposure(statements: &[Logged<Verified<Statement>>]) -> Exposure {
     let mut exposure = Exposure::default();
     let mut seen: BTreeSet<Digest> = BTreeSet::new();
-    for statement in statements.iter().filter(|statement| statement.predicate_type == predicates::PROVENANCE) {
+    for statement in statements
+        .iter()
+        .filter(|statement| statement.predicate_type == predicates::PROVENANCE)
+    {
         if !seen.insert(statement.verified().digest()) {
             continue;
         }
@@ -111,7 +125,11 @@ impl Times {
             return format!("never (n {n})");
         }
         let mean = self.measured_us.iter().sum::<u64>() / self.measured_us.len() as u64;
-        let never = if self.never > 0 { format!(", {} never", self.never) } else { String::new() };
+        let never = if self.never > 0 {
+            format!(", {} never", self.never)
+        } else {
+            String::new()
+        };
         format!("{} (n {n}{never})", duration_text(mean))
     }
 }
@@ -125,8 +143,16 @@ impl Exposure {
         let secrets = self.in_artifacts + self.in_logs;
         let rate = secrets as f64 * 1000.0 / self.builds as f64;
         let upper = poisson_upper(secrets) * 1000.0 / self.builds as f64;
-        let unscanned = if self.unscanned > 0 { format!(", {} not scanned", self.unscanned) } else { String::new() };
-        format!("{rate:.0} per 1,000 builds (n {}, ≤ {:.0}{unscanned})", self.builds, upper.min(1000.0 * (1 + secrets) as f64))
+        let unscanned = if self.unscanned > 0 {
+            format!(", {} not scanned", self.unscanned)
+        } else {
+            String::new()
+        };
+        format!(
+            "{rate:.0} per 1,000 builds (n {}, ≤ {:.0}{unscanned})",
+            self.builds,
+            upper.min(1000.0 * (1 + secrets) as f64)
+        )
     }
 }
 
@@ -144,7 +170,11 @@ fn poisson_upper(count: u64) -> f64 {
     let (mut low, mut high) = (count as f64, count as f64 * 2.0 + 20.0);
     for _ in 0..100 {
         let middle = (low + high) / 2.0;
-        if tail(middle) > 0.05 { low = middle } else { high = middle }
+        if tail(middle) > 0.05 {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     high
 }
@@ -173,8 +203,22 @@ mod tests {
     #[test]
     fn nothing_measured_says_so() {
         assert_eq!(Times::default().text(), "n/a (n = 0)");
-        assert_eq!(Times { measured_us: vec![], never: 2 }.text(), "never (n 2)");
-        assert_eq!(Times { measured_us: vec![100_000, 180_000], never: 1 }.text(), "140 ms (n 3, 1 never)");
+        assert_eq!(
+            Times {
+                measured_us: vec![],
+                never: 2
+            }
+            .text(),
+            "never (n 2)"
+        );
+        assert_eq!(
+            Times {
+                measured_us: vec![100_000, 180_000],
+                never: 1
+            }
+            .text(),
+            "140 ms (n 3, 1 never)"
+        );
         assert_eq!(Exposure::default().text(), "n/a (n = 0)");
         assert_eq!(share_text(None), "n/a (n = 0)");
         assert_eq!(share_text(Some((0, 0))), "n/a (n = 0)");

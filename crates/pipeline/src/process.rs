@@ -19,7 +19,11 @@ pub fn helper_process(mut args: impl Iterator<Item = String>) -> Option<u8> {
 /// A flag that Ctrl-C, SIGTERM and SIGHUP raise: what was injected is undone first, then the program ends.
 pub fn cancel_on_signals() -> Result<Cancel, Error> {
     let cancel = Cancel::new();
-    let watched = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP];
+    let watched = [
+        signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGTERM,
+        signal_hook::consts::SIGHUP,
+    ];
     let mut signals =
         signal_hook::iterator::Signals::new(watched).map_err(|error| Error::failed("watch for signals", error))?;
     let raised = cancel.clone();

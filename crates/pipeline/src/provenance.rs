@@ -82,7 +82,8 @@ pub fn predicate(build: &Build<'_>) -> Value {
 /// asks for a build that can't be influenced by others on the same machine: never claimed here.
 fn level(ran: &Ran) -> u8 {
     let isolation = &ran.finished.isolation;
-    let apart = (isolation.user_namespace && isolation.mount_namespace && isolation.pid_namespace) || isolation.landlock;
+    let apart =
+        (isolation.user_namespace && isolation.mount_namespace && isolation.pid_namespace) || isolation.landlock;
     let watched = ran.finished.observed.as_ref().is_some_and(|observed| observed.complete);
     if apart && watched { 2 } else { 1 }
 }
@@ -95,7 +96,10 @@ struct Materials {
 
 fn materials(build: &Build<'_>) -> Materials {
     let Some(observed) = &build.ran.finished.observed else {
-        return Materials { materials: Vec::new(), unnamed: 0 };
+        return Materials {
+            materials: Vec::new(),
+            unnamed: 0,
+        };
     };
     let mut packages: BTreeSet<String> = BTreeSet::new();
     let mut system: BTreeMap<String, PathBuf> = BTreeMap::new();
@@ -109,14 +113,24 @@ fn materials(build: &Build<'_>) -> Materials {
             packages.insert(package);
         } else if let Some(toolchain) = toolchain_of(path) {
             toolchains.insert(toolchain);
-        } else if ["/usr", "/lib", "/lib64", "/etc", "/bin", "/opt"].iter().any(|p| path.starts_with(p)) {
+        } else if ["/usr", "/lib", "/lib64", "/etc", "/bin", "/opt"]
+            .iter()
+            .any(|p| path.starts_with(p))
+        {
             system.insert(path.to_string_lossy().into_owned(), path.clone());
         } else {
             unnamed += 1;
         }
     }
-    let mut materials: Vec<Value> = packages.iter().map(|package| package_material(package, build.components)).collect();
-    materials.extend(toolchains.iter().map(|name| json!({"uri": format!("pkg:generic/rust-toolchain@{name}")})));
+    let mut materials: Vec<Value> = packages
+        .iter()
+        .map(|package| package_material(package, build.components))
+        .collect();
+    materials.extend(
+        toolchains
+            .iter()
+            .map(|name| json!({"uri": format!("pkg:generic/rust-toolchain@{name}")})),
+    );
     materials.extend(system.iter().take(MATERIALS_MAX).filter_map(|(name, path)| {
         let digest = Digest::of(&fs::read(path).ok()?);
         Some(json!({"uri": format!("file://{name}"), "digest": {"sha256": digest.hex()}}))
@@ -145,9 +159,9 @@ fn toolchain_of(path: &Path) -> Option<String> {
 
 /// A package source by package URL, with the checksum the lock file states.
 fn package_material(package: &str, components: &[Component]) -> Value {
-    let component = components
-        .iter()
-        .find(|component| component.ecosystem == "crates.io" && format!("{}-{}", component.name, component.version) == package);
+    let component = components.iter().find(|component| {
+        component.ecosystem == "crates.io" && format!("{}-{}", component.name, component.version) == package
+    });
     match component {
         Some(component) => {
             let digest = component.checksum.as_deref().and_then(|sum| sum.split_once(':'));
@@ -162,7 +176,9 @@ fn package_material(package: &str, components: &[Component]) -> Value {
 fn byproducts(executed: Option<&BTreeSet<PathBuf>>) -> Vec<Value> {
     let mut programs: BTreeMap<(String, String), Value> = BTreeMap::new();
     for path in executed.into_iter().flatten() {
-        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+            continue;
+        };
         let Ok(bytes) = fs::read(path) else { continue };
         let digest = Digest::of(&bytes).hex();
         let value = json!({"name": format!("executed:{name}"), "digest": {"sha256": digest}});
@@ -187,5 +203,7 @@ fn connections(connected: &BTreeSet<String>) -> Vec<String> {
 
 /// The digest of an artifact's provenance subject, and the level it claims: what later stages join to.
 pub fn claimed_level(predicate: &Value) -> u64 {
-    predicate["buildDefinition"]["internalParameters"]["proofmark"]["slsaLevel"].as_u64().unwrap_or(0)
+    predicate["buildDefinition"]["internalParameters"]["proofmark"]["slsaLevel"]
+        .as_u64()
+        .unwrap_or(0)
 }

@@ -73,7 +73,10 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
     let mut random = || (options.random)();
     let (trust_root, made) = home.ensure(&mut random)?;
     if made {
-        options.progress.note(&format!("made keys and a self-signed trust root in {}", home.path.display()));
+        options.progress.note(&format!(
+            "made keys and a self-signed trust root in {}",
+            home.path.display()
+        ));
     }
     let controls = policy::effective(&trust_root.floor, &loaded.controls).map_err(Error::Input)?;
     let store = Store::open(&root, &mut random)?;
@@ -83,7 +86,9 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
     for note in &log.recovered {
         options.progress.note(note);
     }
-    journal.register_scratch(&store.scratch_path()).map_err(|error| Error::failed("open the undo journal", error))?;
+    journal
+        .register_scratch(&store.scratch_path())
+        .map_err(|error| Error::failed("open the undo journal", error))?;
     let scratch = store.scratch()?;
     options.progress.doing(Stage::Commit, "reading the tree", 0, 0);
     let tree = source::walk(&root, &source::WalkOptions::default()).map_err(|e| Error::failed("read the tree", e))?;
@@ -137,7 +142,9 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
 pub fn undo(options: &Options) -> Result<(), Error> {
     let root = std::fs::canonicalize(&options.tree).map_err(|error| Error::io("open", &options.tree, &error))?;
     if !Store::exists(&root) {
-        options.progress.note("nothing was ever injected here: there is no store");
+        options
+            .progress
+            .note("nothing was ever injected here: there is no store");
         return Ok(());
     }
     let store = Store::open(&root, &mut || (options.random)())?;
@@ -152,7 +159,10 @@ fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> 
     let journal = UndoJournal::open(store.part("undo")?).map_err(|error| failed(&error))?;
     let recovered = journal.recover(&mut AtStart).map_err(|error| failed(&error))?;
     for entry in &recovered.undone {
-        options.progress.note(&format!("undone from an earlier release: `{}` ({})", entry.fault, entry.undo));
+        options.progress.note(&format!(
+            "undone from an earlier release: `{}` ({})",
+            entry.fault, entry.undo
+        ));
     }
     if let Some(problem) = recovered.failed.first() {
         return Err(Error::usage(problem.clone(), "undo it by hand, then start again"));
@@ -165,7 +175,10 @@ fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> 
     let (_, closed) = credentials::Broker::open(store.part("leases")?, Vec::new(), now, Box::new(move || random()))
         .map_err(|error| failed(&error))?;
     if !closed.closed.is_empty() {
-        options.progress.note(&format!("closed {} leases of a release that was killed", closed.closed.len()));
+        options.progress.note(&format!(
+            "closed {} leases of a release that was killed",
+            closed.closed.len()
+        ));
     }
     Ok(Arc::new(journal))
 }
@@ -188,7 +201,8 @@ impl chaos::Recovery for AtStart {
 }
 
 fn attempts(log: &EvidenceLog) -> impl DoubleEndedIterator<Item = Attempt> {
-    log.statements().filter_map(|(_, statement)| statement.predicate_as(predicates::ATTEMPT))
+    log.statements()
+        .filter_map(|(_, statement)| statement.predicate_as(predicates::ATTEMPT))
 }
 
 /// The attempt of the last verdict that let a release into production for good.
@@ -204,14 +218,22 @@ fn last_promoted(log: &EvidenceLog) -> Option<Digest> {
 /// The last attempt, when it is of exactly these inputs and was never brought to its end.
 fn unfinished(log: &EvidenceLog, store: &Store, wanted: &Attempt) -> Option<Attempt> {
     let last = attempts(log).next_back()?;
-    let same = Attempt { previous: last.previous, number: last.number, ..wanted.clone() };
+    let same = Attempt {
+        previous: last.previous,
+        number: last.number,
+        ..wanted.clone()
+    };
     // By digest: two spellings of one number are one number in canonical JSON.
     (same.digest() == last.digest() && !bundle::concluded(&store.path, &last.digest())).then_some(last)
 }
 
 fn announce(run: &mut Run, resumed: bool) -> Result<(), Error> {
     let digest = run.attempt_digest.hex();
-    let trust = if run.log.root.self_signed { "self-signed (this machine)" } else { "given" };
+    let trust = if run.log.root.self_signed {
+        "self-signed (this machine)"
+    } else {
+        "given"
+    };
     run.progress.header(&format!(
         "{} {} · attempt {}…{} · trust root: {trust}",
         run.attempt.name,
@@ -225,7 +247,14 @@ fn announce(run: &mut Run, resumed: bool) -> Result<(), Error> {
     }
     let attempt = run.attempt.clone();
     let subject = vec![run.tree_subject()];
-    run.record(Stage::Commit, "attempt", predicates::ATTEMPT, subject, &attempt, &json!({"check": "attempt"}))?;
+    run.record(
+        Stage::Commit,
+        "attempt",
+        predicates::ATTEMPT,
+        subject,
+        &attempt,
+        &json!({"check": "attempt"}),
+    )?;
     Ok(())
 }
 
@@ -273,9 +302,17 @@ fn decided_before(run: &Run, stage: Stage) -> Option<(Verdict, u64)> {
     })
 }
 
-fn conclude(run: &Run, upto: Stage, lines: Vec<StageLine>, verdicts: Vec<(Verdict, u64)>) -> Result<(Report, PathBuf), Error> {
+fn conclude(
+    run: &Run,
+    upto: Stage,
+    lines: Vec<StageLine>,
+    verdicts: Vec<(Verdict, u64)>,
+) -> Result<(Report, PathBuf), Error> {
     let statements = run.log.logged(run.now())?;
-    let own = statements.iter().filter(|s| s.context().is_some_and(|c| c.attempt == run.attempt_digest)).count();
+    let own = statements
+        .iter()
+        .filter(|s| s.context().is_some_and(|c| c.attempt == run.attempt_digest))
+        .count();
     let report = Report {
         name: run.attempt.name.clone(),
         version: run.attempt.version.clone(),
@@ -301,7 +338,9 @@ pub fn plan(tree: &Path, upto: Stage) -> Result<Vec<(Stage, Vec<String>)>, Error
         plan.push((stage, planned(stage, &root, &loaded)?));
     }
     if store::Store::exists(&root) {
-        plan[0].1.push("the store exists: an interrupted attempt of the same tree would be resumed".to_owned());
+        plan[0]
+            .1
+            .push("the store exists: an interrupted attempt of the same tree would be resumed".to_owned());
     }
     Ok(plan)
 }
@@ -312,19 +351,38 @@ fn planned(stage: Stage, root: &Path, loaded: &Loaded) -> Result<Vec<String>, Er
     match stage {
         Stage::Commit => {
             actions.push("scan tree and history for secrets".to_owned());
-            actions.extend(config.commit.step.iter().map(|step| format!("run `{}`, read {}", step.run.join(" "), step.report)));
+            actions.extend(
+                config
+                    .commit
+                    .step
+                    .iter()
+                    .map(|step| format!("run `{}`, read {}", step.run.join(" "), step.report)),
+            );
             actions.push("hold changed manifests against the dependency policy".to_owned());
         }
         Stage::Build => {
             let artifacts = config.build.iter().flat_map(|build| &build.artifact);
-            actions.extend(artifacts.map(|artifact| format!("run `{}`, keep {}", artifact.run.join(" "), artifact.path)));
+            actions
+                .extend(artifacts.map(|artifact| format!("run `{}`, keep {}", artifact.run.join(" "), artifact.path)));
             actions.push("write the SBOM, match vulnerabilities, judge licences".to_owned());
         }
         Stage::Integration => {
-            let services = config.environment.iter().flat_map(|environment| environment.local.services.keys());
-            actions.extend(services.map(|name| format!("start service `{name}` on loopback; undo: it dies with the release")));
+            let services = config
+                .environment
+                .iter()
+                .flat_map(|environment| environment.local.services.keys());
+            actions.extend(
+                services.map(|name| format!("start service `{name}` on loopback; undo: it dies with the release")),
+            );
             let driven = config.integration.iter();
-            actions.extend(driven.map(|i| format!("drive `{}` from {} ({} requests at most)", i.service, i.openapi, i.requests_max.unwrap_or(2_000))));
+            actions.extend(driven.map(|i| {
+                format!(
+                    "drive `{}` from {} ({} requests at most)",
+                    i.service,
+                    i.openapi,
+                    i.requests_max.unwrap_or(2_000)
+                )
+            }));
         }
         Stage::Staging => {
             for path in config.staging.iter().flat_map(|staging| &staging.experiments) {

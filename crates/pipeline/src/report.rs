@@ -88,13 +88,20 @@ impl Report {
         };
         match self.outcome {
             Outcome::Pass => {
-                let all = if self.upto == Stage::Production { String::new() } else { format!(" up to {}", self.upto) };
+                let all = if self.upto == Stage::Production {
+                    String::new()
+                } else {
+                    format!(" up to {}", self.upto)
+                };
                 let stages = self.lines.len();
                 format!("PASS{all}: {controls} controls of {stages} stages held; {log}")
             }
             Outcome::Fail => {
                 let n = failed(Outcome::Fail);
-                format!("BLOCKED at {at} by {n} control{}; {untouched}; {log}", if n == 1 { "" } else { "s" })
+                format!(
+                    "BLOCKED at {at} by {n} control{}; {untouched}; {log}",
+                    if n == 1 { "" } else { "s" }
+                )
             }
             Outcome::Indeterminate => {
                 let n = failed(Outcome::Indeterminate);
@@ -107,14 +114,24 @@ impl Report {
     /// Fits a pull request.
     pub fn markdown(&self) -> String {
         let mut out = format!("### Proofmark: {}\n\n", self.answer());
-        out.push_str(&format!("`{} {}` · attempt `{}`", self.name, self.version, self.attempt.short()));
+        out.push_str(&format!(
+            "`{} {}` · attempt `{}`",
+            self.name,
+            self.version,
+            self.attempt.short()
+        ));
         if self.self_signed {
             out.push_str(" · trust root: self-signed");
         }
         out.push_str("\n\n| stage | result | time | evidence |\n|---|---|---|---|\n");
         for line in &self.lines {
             let notes = line.notes.join("; ").replace('|', "\\|");
-            out.push_str(&format!("| {} | {} | {:.1} s | {notes} |\n", line.stage, StageLine::word(line.outcome), line.seconds));
+            out.push_str(&format!(
+                "| {} | {} | {:.1} s | {notes} |\n",
+                line.stage,
+                StageLine::word(line.outcome),
+                line.seconds
+            ));
         }
         for reason in self.reasons() {
             out.push_str(&format!("\n**{}**: {}\n", reason.id, reason.what));
@@ -133,7 +150,13 @@ impl Report {
 }
 
 fn split_metric(line: &str) -> (&str, &str) {
-    const NAMES: [&str; 5] = ["mttd", "mttr", "attestation coverage", "secrets exposed", "false positives"];
+    const NAMES: [&str; 5] = [
+        "mttd",
+        "mttr",
+        "attestation coverage",
+        "secrets exposed",
+        "false positives",
+    ];
     let name = NAMES.into_iter().find(|name| line.starts_with(name)).unwrap_or("");
     (&line[..name.len()], line[name.len()..].trim())
 }

@@ -20,7 +20,11 @@ pub fn read(path: &str, bytes: &[u8], exit_code: Option<i32>, configuration: Val
         let code = exit_code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
         result.failed_tests.push(format!("the step ended with {code}"));
     }
-    for names in [&mut result.passed_tests, &mut result.warned_tests, &mut result.failed_tests] {
+    for names in [
+        &mut result.passed_tests,
+        &mut result.warned_tests,
+        &mut result.failed_tests,
+    ] {
         names.sort();
         names.truncate(NAMES_MAX);
     }
@@ -88,10 +92,15 @@ fn junit(bytes: &[u8]) -> Result<TestResult, String> {
         let (body, next) = if closed {
             ("", after)
         } else {
-            let close = after.find("</testcase>").ok_or("not JUnit: a `testcase` is never closed")?;
+            let close = after
+                .find("</testcase>")
+                .ok_or("not JUnit: a `testcase` is never closed")?;
             (&after[..close], &after[close..])
         };
-        let name = [attribute(tag, "classname"), attribute(tag, "name")].into_iter().flatten().collect::<Vec<_>>();
+        let name = [attribute(tag, "classname"), attribute(tag, "name")]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>();
         let name = name.join("::");
         if body.contains("<failure") || body.contains("<error") {
             result.failed_tests.push(name);
@@ -138,7 +147,11 @@ fn attribute(tag: &str, name: &str) -> Option<String> {
 }
 
 fn unescape(text: &str) -> String {
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'").replace("&amp;", "&")
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'")
+        .replace("&amp;", "&")
 }
 
 /// The ResourceDescriptor of a step's command, for `configuration`.
@@ -158,17 +171,44 @@ mod tests {
     #[test]
     fn reports_are_read_and_never_better_than_they_are() {
         let one = |level: &str| {
-            format!(r#"{{"runs":[{{"tool":{{"driver":{{"name":"t"}}}},"results":[{{"ruleId":"r","level":"{level}","message":{{"text":"m"}}}}]}}]}}"#)
+            format!(
+                r#"{{"runs":[{{"tool":{{"driver":{{"name":"t"}}}},"results":[{{"ruleId":"r","level":"{level}","message":{{"text":"m"}}}}]}}]}}"#
+            )
         };
-        check("a.sarif", r#"{"runs":[{"tool":{"driver":{"name":"t"}},"results":[]}]}"#, 0, "PASSED");
+        check(
+            "a.sarif",
+            r#"{"runs":[{"tool":{"driver":{"name":"t"}},"results":[]}]}"#,
+            0,
+            "PASSED",
+        );
         check("a.sarif", &one("error"), 0, "FAILED");
         check("a.sarif", &one("warning"), 0, "WARNED");
-        check("a.sarif", r#"{"runs":[{"tool":{"driver":{"name":"t"}},"results":[]}]}"#, 1, "FAILED");
+        check(
+            "a.sarif",
+            r#"{"runs":[{"tool":{"driver":{"name":"t"}},"results":[]}]}"#,
+            1,
+            "FAILED",
+        );
         check("a.sarif", r#"{"runs":[]}"#, 0, "no run");
         check("a.sarif", "nonsense", 0, "not SARIF");
-        check("a.xml", r#"<testsuites><testsuite><testcase classname="a" name="b > c"/></testsuite></testsuites>"#, 0, "PASSED");
-        check("a.xml", r#"<testsuite><testcase name="b"><failure message="x"/></testcase></testsuite>"#, 0, "FAILED");
-        check("a.xml", r#"<testsuite><testcase name="b"><skipped/></testcase></testsuite>"#, 0, "WARNED");
+        check(
+            "a.xml",
+            r#"<testsuites><testsuite><testcase classname="a" name="b > c"/></testsuite></testsuites>"#,
+            0,
+            "PASSED",
+        );
+        check(
+            "a.xml",
+            r#"<testsuite><testcase name="b"><failure message="x"/></testcase></testsuite>"#,
+            0,
+            "FAILED",
+        );
+        check(
+            "a.xml",
+            r#"<testsuite><testcase name="b"><skipped/></testcase></testsuite>"#,
+            0,
+            "WARNED",
+        );
         check("a.xml", r#"<testsuite></testsuite>"#, 0, "no test");
         check("a.xml", r#"<testsuite><testcase name="b""#, 0, "never ends");
         check("a.txt", "", 0, "a report is");

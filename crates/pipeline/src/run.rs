@@ -95,13 +95,20 @@ impl Run {
         let mut built: Vec<Built> = Vec::new();
         for (_, statement) in self.log.statements() {
             let Some(context) = statement.context() else { continue };
-            let Some(name) = context.check.strip_prefix("provenance:") else { continue };
+            let Some(name) = context.check.strip_prefix("provenance:") else {
+                continue;
+            };
             if context.attempt != self.attempt_digest || statement.predicate_type != predicates::PROVENANCE {
                 continue;
             }
-            let Some(digest) = statement.examined().next().and_then(Subject::sha256) else { continue };
+            let Some(digest) = statement.examined().next().and_then(Subject::sha256) else {
+                continue;
+            };
             built.retain(|other| other.name != name);
-            built.push(Built { name: name.to_owned(), digest });
+            built.push(Built {
+                name: name.to_owned(),
+                digest,
+            });
         }
         built
     }
@@ -130,13 +137,17 @@ impl Run {
             let environment = Environment::start(self)?;
             self.environment = Some(environment);
         }
-        self.environment.as_mut().ok_or_else(|| Error::failed("start the services", "no environment"))
+        self.environment
+            .as_mut()
+            .ok_or_else(|| Error::failed("start the services", "no environment"))
     }
 
     /// Removes the scratch folder and says so in the undo journal.
     pub fn clear_scratch(&self) -> Result<(), Error> {
         self.store.clear_scratch()?;
-        self.journal.scratch_removed(&self.scratch).map_err(|error| Error::failed("close the undo journal", error))
+        self.journal
+            .scratch_removed(&self.scratch)
+            .map_err(|error| Error::failed("close the undo journal", error))
     }
 }
 
@@ -144,6 +155,11 @@ fn write_executable(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let failed = |error: std::io::Error| Error::io("write", path, &error);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o755).open(path).map_err(failed)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o755)
+        .open(path)
+        .map_err(failed)?;
     file.write_all(bytes).map_err(failed)
 }

@@ -5,16 +5,22 @@ use serde_json::{Value, json};
 
 /// One run with every finding; what was not looked at stands as notifications of the tool.
 pub fn document(observations: &[(&str, &Observation)]) -> Value {
-    let findings: Vec<&Finding> = observations.iter().flat_map(|(_, observation)| &observation.findings).collect();
+    let findings: Vec<&Finding> = observations
+        .iter()
+        .flat_map(|(_, observation)| &observation.findings)
+        .collect();
     let mut rules: Vec<&str> = findings.iter().map(|finding| finding.rule.as_str()).collect();
     rules.sort_unstable();
     rules.dedup();
-    let gaps = observations.iter().flat_map(|(_, observation)| &observation.gaps).map(|gap| {
-        json!({
-            "descriptor": {"id": gap.id}, "level": if gap.blocks { "warning" } else { "note" },
-            "message": {"text": format!("{}: {}", gap.what, gap.reason)},
-        })
-    });
+    let gaps = observations
+        .iter()
+        .flat_map(|(_, observation)| &observation.gaps)
+        .map(|gap| {
+            json!({
+                "descriptor": {"id": gap.id}, "level": if gap.blocks { "warning" } else { "note" },
+                "message": {"text": format!("{}: {}", gap.what, gap.reason)},
+            })
+        });
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",

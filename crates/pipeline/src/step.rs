@@ -17,8 +17,20 @@ use crate::Error;
 
 /// Names of the environment variables a step gets, when they are set. Everything else is withheld.
 const ENVIRONMENT: [&str; 14] = [
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "TZ", "TERM", "CARGO_HOME", "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN", "GOPATH", "GOMODCACHE",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "TZ",
+    "TERM",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "GOPATH",
+    "GOMODCACHE",
 ];
 
 /// What a step left behind.
@@ -47,7 +59,10 @@ pub struct Step<'a> {
 
 /// Runs the step to its end. A command that can't be started is an error; one that fails is a result.
 pub fn run(step: &Step<'_>, cancel: &host::process::Cancel) -> Result<Ran, Error> {
-    let (program, args) = step.run.split_first().ok_or_else(|| Error::usage("the command is empty", "give a program"))?;
+    let (program, args) = step
+        .run
+        .split_first()
+        .ok_or_else(|| Error::usage("the command is empty", "give a program"))?;
     let environment: BTreeMap<OsString, OsString> = ENVIRONMENT
         .iter()
         .filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)))
@@ -56,7 +71,11 @@ pub fn run(step: &Step<'_>, cancel: &host::process::Cancel) -> Result<Ran, Error
         fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, &error))?;
     }
     let output = fs::File::create(&step.log).map_err(|error| Error::io("create", &step.log, &error))?;
-    let filter = Arc::new(Mutex::new(Filter { redactor: Redactor::new(step.secrets.clone()), output, redacted: 0 }));
+    let filter = Arc::new(Mutex::new(Filter {
+        redactor: Redactor::new(step.secrets.clone()),
+        output,
+        redacted: 0,
+    }));
     let lines = |filter: &Arc<Mutex<Filter>>| {
         let filter = Arc::clone(filter);
         Sink::Lines(Box::new(move |line: &[u8]| {
@@ -78,20 +97,33 @@ pub fn run(step: &Step<'_>, cancel: &host::process::Cancel) -> Result<Ran, Error
         timeout: Some(step.timeout),
     };
     let finished = host::process::run(command, cancel).map_err(|error| {
-        Error::usage(format!("`{}` can't be started: {error}", step.run.join(" ")), "is the program installed and on PATH?")
+        Error::usage(
+            format!("`{}` can't be started: {error}", step.run.join(" ")),
+            "is the program installed and on PATH?",
+        )
     })?;
     if finished.cancelled {
         return Err(Error::Cancelled);
     }
     let redacted = filter.lock().map_or(0, |filter| filter.redacted);
-    let names = environment.keys().map(|name| name.to_string_lossy().into_owned()).collect();
-    Ok(Ran { finished, log: step.log.clone(), redacted, environment: names })
+    let names = environment
+        .keys()
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    Ok(Ran {
+        finished,
+        log: step.log.clone(),
+        redacted,
+        environment: names,
+    })
 }
 
 impl Ran {
     /// The last lines of the filtered output, for people.
     pub fn tail(&self, lines_max: usize) -> String {
-        let text = fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let text = fs::read(&self.log)
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default();
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         lines[lines.len().saturating_sub(lines_max)..].join("\n")
     }

@@ -44,9 +44,16 @@ impl Store {
     /// Opens or makes the store of a tree, as its one writer.
     pub fn open(tree: &Path, random: &mut dyn FnMut() -> [u8; 32]) -> Result<Store, Error> {
         let path = tree.join(FOLDER);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|e| Error::io("create", &path, &e))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(|e| Error::io("create", &path, &e))?;
         let lock = FileLock::acquire(&path.join("lock"), LOCK_WAIT_MS_MAX).map_err(|error| {
-            Error::usage(error.to_string(), "wait for the other `proofmark` of this tree to end, or stop it")
+            Error::usage(
+                error.to_string(),
+                "wait for the other `proofmark` of this tree to end, or stop it",
+            )
         })?;
         let storage = Arc::new(DiskStorage::open(&path)?);
         let id = match storage.read("FORMAT")? {
@@ -54,11 +61,19 @@ impl Store {
             None => {
                 let id = Digest(random()).hex()[..16].to_owned();
                 storage.replace(".gitignore", b"*\n")?;
-                storage.replace("FORMAT", format!("proofmark-store {FORMAT_VERSION}\nid {id}\n").as_bytes())?;
+                storage.replace(
+                    "FORMAT",
+                    format!("proofmark-store {FORMAT_VERSION}\nid {id}\n").as_bytes(),
+                )?;
                 id
             }
         };
-        Ok(Store { path, id, storage, _lock: Some(lock) })
+        Ok(Store {
+            path,
+            id,
+            storage,
+            _lock: Some(lock),
+        })
     }
 
     /// Whether a tree has a store.
@@ -102,7 +117,11 @@ impl Store {
     pub fn scratch(&self) -> Result<PathBuf, Error> {
         let path = self.scratch_path();
         self.clear_scratch()?;
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(|e| Error::io("create", &path, &e))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(|e| Error::io("create", &path, &e))?;
         Ok(path)
     }
 
@@ -154,12 +173,18 @@ fn blob_path(digest: &Digest) -> String {
 fn read_format(path: &Path, bytes: &[u8]) -> Result<String, Error> {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines();
-    let version = lines.next().and_then(|line| line.strip_prefix("proofmark-store ")).and_then(|v| v.parse::<u32>().ok());
+    let version = lines
+        .next()
+        .and_then(|line| line.strip_prefix("proofmark-store "))
+        .and_then(|v| v.parse::<u32>().ok());
     let id = lines.next().and_then(|line| line.strip_prefix("id "));
     match (version, id) {
         (Some(FORMAT_VERSION), Some(id)) => Ok(id.to_owned()),
         (Some(version), _) if version > FORMAT_VERSION => Err(Error::usage(
-            format!("`{}` has format {version}, this program reads {FORMAT_VERSION}", path.display()),
+            format!(
+                "`{}` has format {version}, this program reads {FORMAT_VERSION}",
+                path.display()
+            ),
             "use the Proofmark that wrote it, or a newer one",
         )),
         _ => Err(Error::usage(

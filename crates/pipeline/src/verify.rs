@@ -32,7 +32,10 @@ pub struct Verification {
 pub fn verify(path: &Path, root: &TrustRoot, at: Timestamp) -> Result<Verification, Error> {
     let files = bundle::read(path)?;
     let checked = CheckedBundle::open(&files, root, at).map_err(|error| {
-        Error::refused(error.to_string(), "the bundle was changed, or was made under another trust root")
+        Error::refused(
+            error.to_string(),
+            "the bundle was changed, or was made under another trust root",
+        )
     })?;
     conclude(&checked, root, files.len())
 }
@@ -48,16 +51,26 @@ fn conclude(checked: &CheckedBundle, root: &TrustRoot, files: usize) -> Result<V
         .find(|attempt| attempt.digest() == attempt_digest)
         .ok_or_else(|| refused(format!("no statement describes attempt {attempt_digest}")))?;
     if attempt.trust_root != root.digest() {
-        return Err(refused(format!("the attempt was made under trust root {}, not {}", attempt.trust_root, root.digest())));
+        return Err(refused(format!(
+            "the attempt was made under trust root {}, not {}",
+            attempt.trust_root,
+            root.digest()
+        )));
     }
     if attempt.policy != root.policy_digest() {
-        return Err(refused("the attempt names another policy than the trust root's floor".to_owned()));
+        return Err(refused(
+            "the attempt names another policy than the trust root's floor".to_owned(),
+        ));
     }
     let verdicts = verdicts(statements, &attempt, attempt_digest).map_err(refused)?;
     let decided = |stage: &Stage| verdicts.iter().any(|(verdict, _)| verdict.stage == *stage);
     let undecided: Vec<Stage> = Stage::ALL.into_iter().filter(|stage| !decided(stage)).collect();
     let outcome = Outcome::all(verdicts.iter().map(|(verdict, _)| verdict.outcome));
-    let outcome = if undecided.is_empty() { outcome } else { outcome.and(Outcome::Indeterminate) };
+    let outcome = if undecided.is_empty() {
+        outcome
+    } else {
+        outcome.and(Outcome::Indeterminate)
+    };
     Ok(Verification {
         artifacts: artifacts(statements, attempt_digest),
         attempt,
@@ -77,10 +90,19 @@ fn complete(checked: &CheckedBundle) -> Result<(), String> {
     let size = checked.checkpoint.value().size;
     for (expected, statement) in checked.statements.iter().enumerate() {
         if statement.index() != expected as u64 {
-            return Err(format!("log entry {expected} is missing: the bundle must hold all {size}"));
+            return Err(format!(
+                "log entry {expected} is missing: the bundle must hold all {size}"
+            ));
         }
     }
-    if checked.statements.len() as u64 == size { Ok(()) } else { Err(format!("the log has {size} entries, the bundle {}", checked.statements.len())) }
+    if checked.statements.len() as u64 == size {
+        Ok(())
+    } else {
+        Err(format!(
+            "the log has {size} entries, the bundle {}",
+            checked.statements.len()
+        ))
+    }
 }
 
 /// Each verdict of the attempt, decided again from what was logged before it.
@@ -91,8 +113,12 @@ fn verdicts(
 ) -> Result<Vec<(Verdict, u64)>, String> {
     let mut verdicts = Vec::new();
     for statement in statements {
-        let Some(context) = statement.context().filter(|context| context.attempt == attempt_digest) else { continue };
-        let Some(summary) = statement.predicate_as::<VerificationSummary>(predicates::VSA) else { continue };
+        let Some(context) = statement.context().filter(|context| context.attempt == attempt_digest) else {
+            continue;
+        };
+        let Some(summary) = statement.predicate_as::<VerificationSummary>(predicates::VSA) else {
+            continue;
+        };
         let before = &statements[..statement.index() as usize];
         let again = gate::verdict(context.stage, attempt, before, context.at);
         if again != summary.verdict {
@@ -114,7 +140,16 @@ fn artifacts(statements: &[Logged<Verified<Statement>>], attempt: Digest) -> Vec
     statements
         .iter()
         .filter(|statement| statement.predicate_type == predicates::PROVENANCE)
-        .filter(|statement| statement.context().is_some_and(|context| context.attempt == attempt && context.check != "baseline"))
-        .filter_map(|statement| statement.examined().next().and_then(|s| Some((s.name.clone(), s.sha256()?))))
+        .filter(|statement| {
+            statement
+                .context()
+                .is_some_and(|context| context.attempt == attempt && context.check != "baseline")
+        })
+        .filter_map(|statement| {
+            statement
+                .examined()
+                .next()
+                .and_then(|s| Some((s.name.clone(), s.sha256()?)))
+        })
         .collect()
 }

@@ -16,7 +16,13 @@ pub struct Cli {
     pub command: Command,
 
     /// Keys and trust root; default: `proofmark` in the XDG data folder
-    #[arg(long, global = true, env = "PROOFMARK_HOME", value_name = "FOLDER", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        env = "PROOFMARK_HOME",
+        value_name = "FOLDER",
+        hide_env_values = true
+    )]
     pub home: Option<PathBuf>,
 
     /// Judge at this time (RFC 3339) instead of now; recorded in the evidence

@@ -63,7 +63,10 @@ fn clock(cli: &Cli) -> Clock {
     let stated = cli.as_of;
     Arc::new(move || {
         let now = pipeline::now();
-        Now { utc: stated.unwrap_or(now.utc), ..now }
+        Now {
+            utc: stated.unwrap_or(now.utc),
+            ..now
+        }
     })
 }
 
@@ -75,10 +78,16 @@ fn home(cli: &Cli) -> Result<PathBuf, Error> {
     if let Some(home) = &cli.home {
         return Ok(home.clone());
     }
-    let data = std::env::var_os("XDG_DATA_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from);
     let data = data.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")));
-    data.map(|data| data.join("proofmark"))
-        .ok_or_else(|| Error::usage("neither PROOFMARK_HOME nor HOME is set", "set PROOFMARK_HOME to a folder outside the repository"))
+    data.map(|data| data.join("proofmark")).ok_or_else(|| {
+        Error::usage(
+            "neither PROOFMARK_HOME nor HOME is set",
+            "set PROOFMARK_HOME to a folder outside the repository",
+        )
+    })
 }
 
 fn out(text: &str) -> Result<(), Error> {
@@ -160,7 +169,9 @@ fn undo(cli: &Cli, path: &Path, terminal: &Arc<Terminal>) -> Result<u8, Error> {
 
 /// A path as seen from the working directory.
 fn relative(path: &Path) -> String {
-    let here = std::env::current_dir().and_then(|here| here.canonicalize()).unwrap_or_default();
+    let here = std::env::current_dir()
+        .and_then(|here| here.canonicalize())
+        .unwrap_or_default();
     let mut base = here.as_path();
     let mut up = String::new();
     loop {
@@ -213,7 +224,10 @@ fn run_step(cli: &Cli, args: &cli::Run, terminal: &Arc<Terminal>) -> Result<u8, 
     terminal.done();
     match built {
         Some((digest, size)) => {
-            out(&format!("{} sha256:{digest} · provenance logged, log size {size}", args.name))?;
+            out(&format!(
+                "{} sha256:{digest} · provenance logged, log size {size}",
+                args.name
+            ))?;
             Ok(0)
         }
         None => Ok(1),
@@ -226,19 +240,36 @@ fn verify_bundle(cli: &Cli, args: &cli::Verify, terminal: &Terminal) -> Result<u
         None => home(cli)?.join("trust-root.json"),
     };
     let bytes = std::fs::read(&path).map_err(|error| {
-        Error::usage(format!("can't read the trust root `{}`: {error}", path.display()), "give one with `--trust-root FILE`")
+        Error::usage(
+            format!("can't read the trust root `{}`: {error}", path.display()),
+            "give one with `--trust-root FILE`",
+        )
     })?;
-    let root = TrustRoot::from_bytes(&bytes).map_err(|error| Error::refused(error.to_string(), "take the trust root again from where you first got it"))?;
+    let root = TrustRoot::from_bytes(&bytes).map_err(|error| {
+        Error::refused(
+            error.to_string(),
+            "take the trust root again from where you first got it",
+        )
+    })?;
     let found = verify::verify(&args.bundle, &root, clock(cli)().utc)?;
     if args.json {
         out_json(&verification_json(&found, &root))?;
         return Ok(report::exit_code(found.outcome));
     }
     let trust = if root.self_signed { "self-signed" } else { "given" };
-    terminal.say(&format!("{} {} · attempt {} · trust root: {trust}", found.attempt.name, found.attempt.version, found.attempt_digest.short()));
+    terminal.say(&format!(
+        "{} {} · attempt {} · trust root: {trust}",
+        found.attempt.name,
+        found.attempt.version,
+        found.attempt_digest.short()
+    ));
     for (verdict, index) in &found.verdicts {
         let notes = verdict.notes.join("; ");
-        terminal.say(&format!("  {:<12} {:<8} log index {index}; {notes}", verdict.stage.name(), report::StageLine::word(verdict.outcome)));
+        terminal.say(&format!(
+            "  {:<12} {:<8} log index {index}; {notes}",
+            verdict.stage.name(),
+            report::StageLine::word(verdict.outcome)
+        ));
     }
     for stage in &found.undecided {
         terminal.say(&format!("  {:<12} no verdict in this bundle", stage.name()));
@@ -285,12 +316,19 @@ fn check_options(cli: &Cli, args: &cli::Check) -> check::Options {
 
 fn look(cli: &Cli, args: &cli::Check, terminal: &Terminal) -> Result<u8, Error> {
     let begun = pipeline::now().boottime;
-    let checked = check::check(&check_options(cli, args), Some(&|what, done, total| terminal.tick(what, done, total)))?;
+    let checked = check::check(
+        &check_options(cli, args),
+        Some(&|what, done, total| terminal.tick(what, done, total)),
+    )?;
     terminal.done();
     for problem in &checked.problems {
         terminal.diagnostic(problem);
     }
-    let code = if checked.problems.is_empty() { report::exit_code(checked.outcome()) } else { 2 };
+    let code = if checked.problems.is_empty() {
+        report::exit_code(checked.outcome())
+    } else {
+        2
+    };
     if args.json {
         out_json(&check_json(&checked))?;
     } else if args.sarif {
@@ -298,7 +336,12 @@ fn look(cli: &Cli, args: &cli::Check, terminal: &Terminal) -> Result<u8, Error> 
     } else {
         let elapsed = pipeline::now().boottime.saturating_sub(begun).as_secs_f64();
         screen(&checked, terminal)?;
-        out(&format!("{}    {elapsed:.1} s, {} files, {} components", totals(&checked), checked.files, checked.components))?;
+        out(&format!(
+            "{}    {elapsed:.1} s, {} files, {} components",
+            totals(&checked),
+            checked.files,
+            checked.components
+        ))?;
     }
     Ok(code)
 }
@@ -306,16 +349,29 @@ fn look(cli: &Cli, args: &cli::Check, terminal: &Terminal) -> Result<u8, Error> 
 /// One screen: what would block first, then what is not known.
 fn screen(checked: &check::Checked, terminal: &Terminal) -> Result<(), Error> {
     let observations = checked.observations();
-    let findings: Vec<&Finding> = observations.iter().flat_map(|(_, o)| &o.findings).filter(|f| !f.suppressed).collect();
+    let findings: Vec<&Finding> = observations
+        .iter()
+        .flat_map(|(_, o)| &o.findings)
+        .filter(|f| !f.suppressed)
+        .collect();
     let gaps: Vec<&Gap> = observations.iter().flat_map(|(_, o)| &o.gaps).collect();
     let mut shown: Vec<&&Finding> = findings.iter().collect();
     shown.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let (blocking, other): (Vec<&&Gap>, Vec<&&Gap>) = gaps.iter().partition(|gap| gap.blocks);
     let all = terminal.verbose();
     let most = if all { usize::MAX } else { SHOWN_MAX };
-    let hidden = shown.len().saturating_sub(most) + blocking.len().saturating_sub(most) + if all { 0 } else { other.len() };
-    let more = if hidden > 0 { format!(", {hidden} more hidden (-v)") } else { String::new() };
-    terminal.say(&format!("{} would block, {} not looked at{more}", plural(findings.len(), "finding"), plural(blocking.len(), "thing")));
+    let hidden =
+        shown.len().saturating_sub(most) + blocking.len().saturating_sub(most) + if all { 0 } else { other.len() };
+    let more = if hidden > 0 {
+        format!(", {hidden} more hidden (-v)")
+    } else {
+        String::new()
+    };
+    terminal.say(&format!(
+        "{} would block, {} not looked at{more}",
+        plural(findings.len(), "finding"),
+        plural(blocking.len(), "thing")
+    ));
     terminal.say("");
     for finding in shown.iter().take(most) {
         terminal.finding(finding);
@@ -335,8 +391,18 @@ fn plural(n: usize, word: &str) -> String {
 }
 
 fn totals(checked: &check::Checked) -> String {
-    let count = |observation: &Observation| observation.findings.iter().filter(|finding| !finding.suppressed).count();
-    let gaps: usize = checked.observations().iter().map(|(_, observation)| observation.gaps.len()).sum();
+    let count = |observation: &Observation| {
+        observation
+            .findings
+            .iter()
+            .filter(|finding| !finding.suppressed)
+            .count()
+    };
+    let gaps: usize = checked
+        .observations()
+        .iter()
+        .map(|(_, observation)| observation.gaps.len())
+        .sum();
     format!(
         "secrets {} · vulnerabilities {} ({}) · licences {} · gaps {gaps}",
         count(&checked.secrets),
@@ -365,7 +431,10 @@ fn hook(cli: &Cli, path: &Path, terminal: &Terminal) -> Result<u8, Error> {
         return Ok(0);
     }
     let _ = cli;
-    out(&format!("{} would block: remove it, or mark the line `proofmark:allow RULE REASON`", plural(open.len(), "secret")))?;
+    out(&format!(
+        "{} would block: remove it, or mark the line `proofmark:allow RULE REASON`",
+        plural(open.len(), "secret")
+    ))?;
     Ok(1)
 }
 
@@ -432,6 +501,7 @@ fn explain_id(id: Option<&str>) -> Result<u8, Error> {
 
 fn man(folder: &Path) -> Result<u8, Error> {
     std::fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, &error))?;
-    clap_mangen::generate_to(Cli::command(), folder).map_err(|error| Error::io("write man pages to", folder, &error))?;
+    clap_mangen::generate_to(Cli::command(), folder)
+        .map_err(|error| Error::io("write man pages to", folder, &error))?;
     Ok(0)
 }

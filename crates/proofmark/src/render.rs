@@ -7,9 +7,9 @@ use std::sync::Mutex;
 
 use evidence::{Diagnostic, Finding, Gap, Outcome, Reason, Severity, Stage};
 use indicatif::{ProgressBar, ProgressStyle};
+use pipeline::Error;
 use pipeline::progress::Progress;
 use pipeline::report::StageLine;
-use pipeline::Error;
 
 /// Narrow terminals are first-class: no line is laid out for more than this.
 const WIDTH_MIN: usize = 60;
@@ -26,7 +26,12 @@ impl Terminal {
     pub fn new(quiet: bool, verbose: bool) -> Terminal {
         let terminal = std::io::stderr().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Terminal { quiet, verbose, colour, bar: Mutex::new(None) }
+        Terminal {
+            quiet,
+            verbose,
+            colour,
+            bar: Mutex::new(None),
+        }
     }
 
     /// A line for people.
@@ -43,10 +48,10 @@ impl Terminal {
     }
 
     fn clear(&self) {
-        if let Ok(mut bar) = self.bar.lock() {
-            if let Some(bar) = bar.take() {
-                bar.finish_and_clear();
-            }
+        if let Ok(mut bar) = self.bar.lock()
+            && let Some(bar) = bar.take()
+        {
+            bar.finish_and_clear();
         }
     }
 
@@ -61,7 +66,11 @@ impl Terminal {
             bar.enable_steady_tick(std::time::Duration::from_millis(120));
             bar
         });
-        let template = if total > 0 { "  {spinner} {msg}  {pos}/{len}  {elapsed}" } else { "  {spinner} {msg}  {elapsed}" };
+        let template = if total > 0 {
+            "  {spinner} {msg}  {pos}/{len}  {elapsed}"
+        } else {
+            "  {spinner} {msg}  {elapsed}"
+        };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -75,7 +84,11 @@ impl Terminal {
     }
 
     fn paint(&self, text: &str, code: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     /// An error of ours: looks unlike a finding, and says how to report one that is our fault.
@@ -92,7 +105,10 @@ impl Terminal {
     }
 
     pub fn diagnostic(&self, diagnostic: &Diagnostic) {
-        let place = diagnostic.span.as_ref().map_or_else(String::new, |span| format!("{span}: "));
+        let place = diagnostic
+            .span
+            .as_ref()
+            .map_or_else(String::new, |span| format!("{span}: "));
         self.always(&format!("{place}{} [{}]", diagnostic.message, diagnostic.code));
         if let Some(help) = &diagnostic.help {
             self.always(&format!("  hint: {help}"));
@@ -107,14 +123,24 @@ impl Terminal {
             Outcome::Pass => ("note", "1"),
         };
         self.always("");
-        self.always(&format!("{}: {}", self.paint(&format!("{word}[{}]", reason.id), code), reason.what));
-        let rows = [("where", &reason.r#where), ("why here", &reason.why), ("to do", &reason.fix)];
+        self.always(&format!(
+            "{}: {}",
+            self.paint(&format!("{word}[{}]", reason.id), code),
+            reason.what
+        ));
+        let rows = [
+            ("where", &reason.r#where),
+            ("why here", &reason.why),
+            ("to do", &reason.fix),
+        ];
         for (name, text) in rows.iter().filter(|(_, text)| !text.is_empty()) {
             for line in wrapped(&format!("  = {name}: {text}")) {
                 self.always(&line);
             }
         }
-        let log = reason.log_index.map_or_else(String::new, |index| format!("log index {index} · "));
+        let log = reason
+            .log_index
+            .map_or_else(String::new, |index| format!("log index {index} · "));
         self.always(&format!("  = proof: {log}`proofmark explain {}`", reason.id));
         if let Some(finding) = &reason.finding {
             self.always(&format!("  = finding: {finding}"));
@@ -129,7 +155,10 @@ impl Terminal {
             Severity::Note => ("note", "1"),
         };
         let place = finding.span.as_ref().map_or_else(String::new, ToString::to_string);
-        self.say(&format!("{} {place}", self.paint(&format!("{word}[{}]", finding.rule), code)));
+        self.say(&format!(
+            "{} {place}",
+            self.paint(&format!("{word}[{}]", finding.rule), code)
+        ));
         for line in wrapped(&format!("    {}", finding.message)) {
             self.say(&line);
         }
@@ -141,8 +170,17 @@ impl Terminal {
     }
 
     pub fn gap(&self, gap: &Gap) {
-        let counts = if gap.blocks { " (counts as undetermined at a gate)" } else { "" };
-        self.say(&format!("{} {}: {}{counts}", self.paint(&format!("gap[{}]", gap.id), "1;36"), gap.what, gap.reason));
+        let counts = if gap.blocks {
+            " (counts as undetermined at a gate)"
+        } else {
+            ""
+        };
+        self.say(&format!(
+            "{} {}: {}{counts}",
+            self.paint(&format!("gap[{}]", gap.id), "1;36"),
+            gap.what,
+            gap.reason
+        ));
     }
 }
 
@@ -163,7 +201,11 @@ impl Progress for Terminal {
             Outcome::Indeterminate => "1;33",
         };
         let word = format!("{:<8}", StageLine::word(line.outcome));
-        let time = if line.resumed { "earlier".to_owned() } else { format!("{:.1} s", line.seconds) };
+        let time = if line.resumed {
+            "earlier".to_owned()
+        } else {
+            format!("{:.1} s", line.seconds)
+        };
         let head = format!("  {:<12} {} {time:>7}", line.stage.name(), self.paint(&word, code));
         let notes = line.notes.join("; ");
         if notes.is_empty() {
@@ -199,7 +241,13 @@ fn wrapped(text: &str) -> Vec<String> {
     let rows = fold(text.trim_start(), columns().saturating_sub(indent + 4));
     rows.into_iter()
         .enumerate()
-        .map(|(row, line)| format!("{:width$}{line}", "", width = if row == 0 { indent } else { indent + 4 }))
+        .map(|(row, line)| {
+            format!(
+                "{:width$}{line}",
+                "",
+                width = if row == 0 { indent } else { indent + 4 }
+            )
+        })
         .collect()
 }
 

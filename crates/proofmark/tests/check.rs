@@ -11,7 +11,10 @@ fn check(folder: &std::path::Path, args: &[&str]) -> (i32, String) {
         .env("PROOFMARK_HOME", folder.join("../home"))
         .output()
         .expect("the program starts");
-    (out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stdout).into_owned())
+    (
+        out.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&out.stdout).into_owned(),
+    )
 }
 
 /// Odd names, links, a history, a lock file.
@@ -28,7 +31,19 @@ fn tree() -> tempfile::TempDir {
     std::fs::write(tree.join("Cargo.lock"), lock).expect("a file");
     must("git", &["init", "-q"], &tree);
     must("git", &["add", "-A"], &tree);
-    must("git", &["-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "-qm", "x"], &tree);
+    must(
+        "git",
+        &[
+            "-c",
+            "user.name=t",
+            "-c",
+            "user.email=t@example.com",
+            "commit",
+            "-qm",
+            "x",
+        ],
+        &tree,
+    );
     folder
 }
 
@@ -65,11 +80,17 @@ fn a_broken_configuration_is_said_with_its_place_and_the_look_goes_on() {
     let folder = tree();
     let tree = folder.path().join("tree");
     std::fs::write(tree.join("proofmark.toml"), "[release]\nname = \"x\"\nverson = \"1\"\n").expect("a file");
-    let out = std::process::Command::new(env!("CARGO_BIN_EXE_proofmark")).arg("check").current_dir(&tree).output();
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_proofmark"))
+        .arg("check")
+        .current_dir(&tree)
+        .output();
     let out = out.expect("the program starts");
     let words = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{words}");
-    assert!(words.contains("proofmark.toml:3:1") && words.contains("did you mean `version`?"), "{words}");
+    assert!(
+        words.contains("proofmark.toml:3:1") && words.contains("did you mean `version`?"),
+        "{words}"
+    );
     assert!(String::from_utf8_lossy(&out.stdout).contains("secrets 0"), "{words}");
 }
 

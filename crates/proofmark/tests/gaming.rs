@@ -17,7 +17,8 @@ fn a_deleted_or_loosened_control_needs_an_approver() {
     // Deleted.
     std::fs::write(shop.tree.join("proofmark.toml"), &text[..start]).expect("a file");
     shop.commit("drop a control");
-    shop.run(&["release", "--to", "commit"]).expect(3, &["UNPROVEN", "loosened"]);
+    shop.run(&["release", "--to", "commit"])
+        .expect(3, &["UNPROVEN", "loosened"]);
     // Loosened.
     let at = text[start..].find(CONTROL).expect("a limit") + start + CONTROL.len();
     let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
@@ -25,8 +26,16 @@ fn a_deleted_or_loosened_control_needs_an_approver() {
     let loosened = format!("{}{}{}", &text[..at], value + 1, &text[end..]);
     std::fs::write(shop.tree.join("proofmark.toml"), loosened).expect("a file");
     shop.commit("loosen a control");
-    shop.run(&["release", "--to", "commit"]).expect(3, &["UNPROVEN", "loosened"]);
-    let approve = ["approve", "loosened-controls", "--reason", "agreed", "--expires", "2100-01-01T00:00:00Z"];
+    shop.run(&["release", "--to", "commit"])
+        .expect(3, &["UNPROVEN", "loosened"]);
+    let approve = [
+        "approve",
+        "loosened-controls",
+        "--reason",
+        "agreed",
+        "--expires",
+        "2100-01-01T00:00:00Z",
+    ];
     shop.run(&approve).expect(0, &["approved"]);
     shop.run(&["release", "--to", "commit"]).expect(0, &["PASS"]);
 }
@@ -39,7 +48,8 @@ fn a_floor_control_can_not_be_loosened_at_all() {
     let weaker = "\n[[control]]\nid = \"revocation-detected\"\nstage = \"staging\"\nwithin_seconds = 86400\n";
     std::fs::write(&path, format!("{text}{weaker}")).expect("a file");
     shop.commit("weaker");
-    shop.run(&["release", "--to", "commit"]).expect(2, &["revocation-detected"]);
+    shop.run(&["release", "--to", "commit"])
+        .expect(2, &["revocation-detected"]);
 }
 
 #[test]
@@ -50,8 +60,14 @@ fn an_allow_line_or_a_baseline_entry_hides_nothing_from_the_gate() {
     let seen = shop.run(&["check", "--json"]);
     let document: serde_json::Value = serde_json::from_str(&seen.stdout).expect("JSON");
     let finding = &document["checks"]["secrets"]["findings"][0];
-    let (id, rule) = (finding["id"].as_str().expect("an id"), finding["rule"].as_str().expect("a rule"));
-    let (file, line) = (finding["span"]["path"].as_str().expect("a path"), finding["span"]["line"].as_u64().expect("a line"));
+    let (id, rule) = (
+        finding["id"].as_str().expect("an id"),
+        finding["rule"].as_str().expect("a rule"),
+    );
+    let (file, line) = (
+        finding["span"]["path"].as_str().expect("a path"),
+        finding["span"]["line"].as_u64().expect("a line"),
+    );
     let path = shop.tree.join(file);
     let text = std::fs::read_to_string(&path).expect("a file");
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -61,7 +77,8 @@ fn an_allow_line_or_a_baseline_entry_hides_nothing_from_the_gate() {
     shop.commit("allow it");
     // Hidden from the developer's own look, not from the gate.
     shop.run(&["hook"]).expect(0, &[]);
-    shop.run(&["release", "--to", "commit"]).expect(1, &["BLOCKED at commit", rule]);
+    shop.run(&["release", "--to", "commit"])
+        .expect(1, &["BLOCKED at commit", rule]);
 }
 
 #[test]
@@ -72,16 +89,29 @@ fn a_failed_check_that_is_run_until_it_passes_is_not_a_pass() {
     let flaky = "\n[[commit.step]]\nname = \"flaky\"\nrun = [\"sh\", \"flaky.sh\"]\nreport = \"target/flaky.xml\"\n";
     let path = shop.tree.join("proofmark.toml");
     let text = std::fs::read_to_string(&path).expect("a file");
-    std::fs::write(&path, text.replacen("\n[dependencies]", &format!("{flaky}\n[dependencies]"), 1)).expect("a file");
+    std::fs::write(
+        &path,
+        text.replacen("\n[dependencies]", &format!("{flaky}\n[dependencies]"), 1),
+    )
+    .expect("a file");
     let script = "if [ -e target/seen ]; then r=''; else r='<failure message=\"x\"/>'; fi; : > target/seen\n\
                   echo \"<testsuite><testcase name=\\\"t\\\">$r</testcase></testsuite>\" > target/flaky.xml\n";
     std::fs::write(shop.tree.join("flaky.sh"), script).expect("a file");
     shop.commit("flaky");
-    shop.run(&["release", "--to", "commit"]).expect(1, &["BLOCKED at commit", "flaky"]);
+    shop.run(&["release", "--to", "commit"])
+        .expect(1, &["BLOCKED at commit", "flaky"]);
     let again = shop.run(&["release", "--to", "commit"]);
     again.expect(3, &["UNPROVEN at commit"]);
-    shop.run(&["release", "--to", "commit"]).expect(3, &["UNPROVEN at commit"]);
-    let approve = ["approve", "rerun", "--reason", "it was the disk", "--expires", "2100-01-01T00:00:00Z"];
+    shop.run(&["release", "--to", "commit"])
+        .expect(3, &["UNPROVEN at commit"]);
+    let approve = [
+        "approve",
+        "rerun",
+        "--reason",
+        "it was the disk",
+        "--expires",
+        "2100-01-01T00:00:00Z",
+    ];
     shop.run(&approve).expect(0, &["approved"]);
     shop.run(&["release", "--to", "commit"]).expect(0, &["PASS"]);
 }

@@ -32,14 +32,24 @@ fn a_step_gets_neither_keys_nor_store_nor_wrapper() {
     let step = "\n[[commit.step]]\nname = \"attack\"\nrun = [\"sh\", \"attack.sh\"]\nreport = \"target/attack.xml\"\n";
     let path = shop.tree.join("proofmark.toml");
     let text = std::fs::read_to_string(&path).expect("a file");
-    std::fs::write(&path, text.replacen("\n[dependencies]", &format!("{step}\n[dependencies]"), 1)).expect("a file");
+    std::fs::write(
+        &path,
+        text.replacen("\n[dependencies]", &format!("{step}\n[dependencies]"), 1),
+    )
+    .expect("a file");
     shop.commit("attack");
     let answer = shop.run(&["release", "--to", "commit"]);
     let loot = std::fs::read_to_string(shop.tree.join("target/loot")).expect("the attack ran");
     assert_eq!(loot, "", "{answer:?}");
     // Outside the sandbox the same script finds what it looks for: the attack itself works.
-    let out = std::process::Command::new("sh").arg("attack.sh").current_dir(&shop.tree).output();
+    let out = std::process::Command::new("sh")
+        .arg("attack.sh")
+        .current_dir(&shop.tree)
+        .output();
     out.expect("sh starts");
     let loot = std::fs::read_to_string(shop.tree.join("target/loot")).expect("the attack ran");
-    assert!(loot.contains("trust-root.json") && loot.contains("log/journal"), "{loot}");
+    assert!(
+        loot.contains("trust-root.json") && loot.contains("log/journal"),
+        "{loot}"
+    );
 }

@@ -15,7 +15,10 @@ fn a_clean_release_passes_twice_and_its_bundle_verifies_elsewhere() {
     // Another machine: another home, only the trust root.
     let trust_root = shop.home.join("trust-root.json").display().to_string();
     let mut elsewhere = shop.command(&["verify", &bundle, "--trust-root", &trust_root]);
-    let out = elsewhere.env("PROOFMARK_HOME", shop.tree.join("../nowhere")).output().expect("the program starts");
+    let out = elsewhere
+        .env("PROOFMARK_HOME", shop.tree.join("../nowhere"))
+        .output()
+        .expect("the program starts");
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
     let second = shop.release();
     second.expect(0, &["PASS"]);
@@ -29,7 +32,8 @@ fn a_clean_release_passes_twice_and_its_bundle_verifies_elsewhere() {
 fn the_same_release_passes_five_years_from_now() {
     let _turn = turn();
     let shop = Shop::new();
-    shop.run(&["release", "--as-of", "2031-11-24T00:00:00Z"]).expect(0, &["PASS"]);
+    shop.run(&["release", "--as-of", "2031-11-24T00:00:00Z"])
+        .expect(0, &["PASS"]);
 }
 
 #[test]
@@ -47,14 +51,16 @@ fn five_switches_are_blocked_at_five_stages() {
         shop.switch(name);
         let answer = shop.release();
         answer.expect(1, &[&format!("BLOCKED at {stage}"), says, "to do:", "why here:"]);
-        shop.run(&["verify", &answer.bundle()]).expect(1, &["VERIFIED", "BLOCKED"]);
+        shop.run(&["verify", &answer.bundle()])
+            .expect(1, &["VERIFIED", "BLOCKED"]);
     }
 }
 
 #[test]
 fn a_plan_does_nothing() {
     let shop = Shop::new();
-    shop.run(&["release", "--plan"]).expect(0, &["undo", "credential", "staging"]);
+    shop.run(&["release", "--plan"])
+        .expect(0, &["undo", "credential", "staging"]);
     assert!(!shop.tree.join(".proofmark").exists());
     assert!(!shop.home.exists());
 }
@@ -70,7 +76,14 @@ fn without_any_older_version_an_approver_decides() {
     std::fs::write(&path, format!("{}{}", &text[..start], &text[end..])).expect("a file");
     shop.commit("no baseline");
     shop.release().expect(3, &["UNPROVEN at production"]);
-    let approve = ["approve", "first-release", "--reason", "the first one", "--expires", "2100-01-01T00:00:00Z"];
+    let approve = [
+        "approve",
+        "first-release",
+        "--reason",
+        "the first one",
+        "--expires",
+        "2100-01-01T00:00:00Z",
+    ];
     shop.run(&approve).expect(0, &["approved"]);
     shop.release().expect(0, &["PASS"]);
 }

@@ -9,7 +9,11 @@ use common::{Shop, must, turn};
 /// Spellings of a value that a reader could turn back.
 fn spellings(value: &str) -> Vec<Vec<u8>> {
     let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let mut all = vec![value.as_bytes().to_vec(), hex.clone().into_bytes(), hex.to_uppercase().into_bytes()];
+    let mut all = vec![
+        value.as_bytes().to_vec(),
+        hex.clone().into_bytes(),
+        hex.to_uppercase().into_bytes(),
+    ];
     // Base64 at each of its three alignments, without the characters that neighbours decide.
     for skip in 0..3 {
         let mut bytes = vec![b'x'; skip];
@@ -28,7 +32,11 @@ fn base64(bytes: &[u8]) -> String {
         let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for at in 0..4 {
             let index = (word >> (18 - 6 * at)) & 63;
-            out.push(if at <= chunk.len() { ALPHABET[index as usize] as char } else { '=' });
+            out.push(if at <= chunk.len() {
+                ALPHABET[index as usize] as char
+            } else {
+                '='
+            });
         }
     }
     out
@@ -37,7 +45,11 @@ fn base64(bytes: &[u8]) -> String {
 fn files(folder: &Path, into: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
         let path = entry.path();
-        if path.is_dir() { files(&path, into) } else { into.push(path) }
+        if path.is_dir() {
+            files(&path, into)
+        } else {
+            into.push(path)
+        }
     }
 }
 
@@ -49,9 +61,14 @@ fn planted_values_are_in_no_file_that_a_release_writes() {
     // The value, from the patch itself: the longest word of the lines it adds that a scanner would call a token.
     let out = must("git", &["show", "--format=", "HEAD"], &shop.tree);
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    let added = text.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++"));
+    let added = text
+        .lines()
+        .filter(|line| line.starts_with('+') && !line.starts_with("+++"));
     let words = added.flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-'));
-    let planted = words.filter(|word| word.starts_with("gh") && word.len() >= 36).max_by_key(|word| word.len()).expect("a token");
+    let planted = words
+        .filter(|word| word.starts_with("gh") && word.len() >= 36)
+        .max_by_key(|word| word.len())
+        .expect("a token");
     // A step that prints it too: the log of the step is filtered.
     let step = "\n[[commit.step]]\nname = \"noisy\"\nrun = [\"sh\", \"noisy.sh\"]\nreport = \"target/noisy.xml\"\n";
     shop.replace("proofmark.toml", "\n[dependencies]", &format!("{step}\n[dependencies]"));
@@ -67,9 +84,16 @@ fn planted_values_are_in_no_file_that_a_release_writes() {
     for spelling in spellings(planted) {
         for path in &written {
             let bytes = std::fs::read(path).expect("a file");
-            assert!(!bytes.windows(spelling.len()).any(|window| window == spelling), "{} holds it", path.display());
+            assert!(
+                !bytes.windows(spelling.len()).any(|window| window == spelling),
+                "{} holds it",
+                path.display()
+            );
         }
         let said = format!("{}{}", answer.stdout, answer.stderr);
-        assert!(!said.as_bytes().windows(spelling.len()).any(|window| window == spelling), "the screen shows it");
+        assert!(
+            !said.as_bytes().windows(spelling.len()).any(|window| window == spelling),
+            "the screen shows it"
+        );
     }
 }

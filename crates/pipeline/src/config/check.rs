@@ -10,7 +10,11 @@ use super::schema::{Key, Kind, Table};
 
 /// All problems of `text`; empty when it can be read.
 pub fn diagnostics(path: &str, text: &str, schema: &Table) -> Vec<Diagnostic> {
-    let mut checker = Checker { path, text, found: Vec::new() };
+    let mut checker = Checker {
+        path,
+        text,
+        found: Vec::new(),
+    };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);
@@ -119,10 +123,18 @@ impl Checker<'_> {
     }
 
     fn bounds(&mut self, span: Range<usize>, at: &str, number: &str, low: f64, high: f64) {
-        let inside = number.replace('_', "").parse::<f64>().is_ok_and(|value| value >= low && value <= high);
+        let inside = number
+            .replace('_', "")
+            .parse::<f64>()
+            .is_ok_and(|value| value >= low && value <= high);
         if !inside {
             let help = format!("give a number from {low} to {high}");
-            self.say(span, "config/out-of-bounds", format!("`{at}` is `{number}`"), Some(help));
+            self.say(
+                span,
+                "config/out-of-bounds",
+                format!("`{at}` is `{number}`"),
+                Some(help),
+            );
         }
     }
 
@@ -151,14 +163,23 @@ fn article(kind: &str) -> String {
 }
 
 fn join(at: &str, name: &str) -> String {
-    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
+    if at.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{at}.{name}")
+    }
 }
 
 fn place(path: &str, text: &str, offset: usize) -> Span {
     let before = &text.as_bytes()[..offset.min(text.len())];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
     let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-    Span { path: path.to_owned(), line: line as u32, column: column as u32, commit: None }
+    Span {
+        path: path.to_owned(),
+        line: line as u32,
+        column: column as u32,
+        commit: None,
+    }
 }
 
 /// The name of `names` within two edits of `text`, if any: for "did you mean".

@@ -53,7 +53,10 @@ pub struct Commit {
 
 impl Default for Commit {
     fn default() -> Self {
-        Commit { history: true, step: Vec::new() }
+        Commit {
+            history: true,
+            step: Vec::new(),
+        }
     }
 }
 
@@ -74,7 +77,10 @@ pub struct Dependencies {
 
 impl Default for Dependencies {
     fn default() -> Self {
-        Dependencies { deny: Vec::new(), sources: ["crates.io", "npm", "Go"].map(str::to_owned).to_vec() }
+        Dependencies {
+            deny: Vec::new(),
+            sources: ["crates.io", "npm", "Go"].map(str::to_owned).to_vec(),
+        }
     }
 }
 
@@ -235,7 +241,15 @@ pub fn parse(path: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
     })?;
     let mut found = references(path, text, &config);
     let controls = joined(controls(path, text, &config, &mut found), implied(&config));
-    if found.is_empty() { Ok(Loaded { config, digest: Digest::of(text.as_bytes()), controls }) } else { Err(found) }
+    if found.is_empty() {
+        Ok(Loaded {
+            config,
+            digest: Digest::of(text.as_bytes()),
+            controls,
+        })
+    } else {
+        Err(found)
+    }
 }
 
 fn controls(path: &str, text: &str, config: &Config, found: &mut Vec<Diagnostic>) -> Vec<ControlSpec> {
@@ -264,7 +278,10 @@ fn implied(config: &Config) -> Vec<ControlSpec> {
     let spec = |id: &str, stage, parameters: Vec<(&str, serde_json::Value)>| ControlSpec {
         id: id.to_owned(),
         stage,
-        parameters: parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        parameters: parameters
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     };
     let names: Vec<&str> = config.commit.step.iter().map(|step| step.name.as_str()).collect();
     let dependencies = &config.dependencies;
@@ -273,11 +290,18 @@ fn implied(config: &Config) -> Vec<ControlSpec> {
         spec(
             "dependency-policy",
             Stage::Commit,
-            vec![("deny", dependencies.deny.clone().into()), ("sources", dependencies.sources.clone().into())],
+            vec![
+                ("deny", dependencies.deny.clone().into()),
+                ("sources", dependencies.sources.clone().into()),
+            ],
         ),
     ];
     if let Some(licences) = &config.licences {
-        specs.push(spec("licences-allowed", Stage::Build, vec![("allow", licences.allow.clone().into())]));
+        specs.push(spec(
+            "licences-allowed",
+            Stage::Build,
+            vec![("allow", licences.allow.clone().into())],
+        ));
     }
     if let Some(advisories) = &config.advisories {
         let age = vec![("age_days_max", advisories.age_days_max.into())];
@@ -297,7 +321,10 @@ fn implied(config: &Config) -> Vec<ControlSpec> {
 /// Adds to each spec what is implied for its control; what the user wrote stays as it is.
 fn joined(mut specs: Vec<ControlSpec>, implied: Vec<ControlSpec>) -> Vec<ControlSpec> {
     for other in implied {
-        match specs.iter_mut().find(|spec| spec.id == other.id && spec.stage == other.stage) {
+        match specs
+            .iter_mut()
+            .find(|spec| spec.id == other.id && spec.stage == other.stage)
+        {
             Some(spec) => {
                 for (name, value) in other.parameters {
                     spec.parameters.entry(name).or_insert(value);
@@ -341,7 +368,13 @@ fn references(path: &str, text: &str, config: &Config) -> Vec<Diagnostic> {
         .integration
         .iter()
         .flat_map(|integration| &integration.identities)
-        .chain(config.production.iter().flat_map(|production| &production.request).filter_map(|r| r.identity.as_ref()));
+        .chain(
+            config
+                .production
+                .iter()
+                .flat_map(|production| &production.request)
+                .filter_map(|r| r.identity.as_ref()),
+        );
     for identity in identities {
         if !config.broker.roles.contains_key(identity) {
             let message = format!("identity `{identity}` is not in `broker.roles`");
@@ -349,11 +382,20 @@ fn references(path: &str, text: &str, config: &Config) -> Vec<Diagnostic> {
         }
     }
     let commands = config.commit.step.iter().map(|step| (&step.name, &step.run)).chain(
-        config.build.iter().flat_map(|build| &build.artifact).map(|artifact| (&artifact.name, &artifact.run)),
+        config
+            .build
+            .iter()
+            .flat_map(|build| &build.artifact)
+            .map(|artifact| (&artifact.name, &artifact.run)),
     );
     for (name, run) in commands {
         if run.is_empty() {
-            found.push(problem(path, text, name, format!("`{name}` has an empty `run`: give program and arguments")));
+            found.push(problem(
+                path,
+                text,
+                name,
+                format!("`{name}` has an empty `run`: give program and arguments"),
+            ));
         }
     }
     found
@@ -386,15 +428,25 @@ mod tests {
         let text = "[release]\nname = \"a\"\nverson = \"1\"\n[comit]\n[commit]\nhistory = 3\n";
         let found = errors(text);
         assert_eq!(found.len(), 4, "{found:#?}");
-        assert!(found[0].contains("proofmark.toml:6:11: `commit.history` is an integer"), "{found:#?}");
-        assert!(found.iter().any(|e| e.contains("did you mean `version`?")), "{found:#?}");
+        assert!(
+            found[0].contains("proofmark.toml:6:11: `commit.history` is an integer"),
+            "{found:#?}"
+        );
+        assert!(
+            found.iter().any(|e| e.contains("did you mean `version`?")),
+            "{found:#?}"
+        );
         assert!(found.iter().any(|e| e.contains("did you mean `commit`?")), "{found:#?}");
-        assert!(found.iter().any(|e| e.contains("`release.version` is missing")), "{found:#?}");
+        assert!(
+            found.iter().any(|e| e.contains("`release.version` is missing")),
+            "{found:#?}"
+        );
     }
 
     #[test]
     fn numbers_are_bounded() {
-        let text = "[release]\nname = \"a\"\nversion = \"1\"\n[advisories]\npath = \"x\"\ndigest = \"y\"\nage_days_max = -1\n";
+        let text =
+            "[release]\nname = \"a\"\nversion = \"1\"\n[advisories]\npath = \"x\"\ndigest = \"y\"\nage_days_max = -1\n";
         assert_eq!(errors(text).len(), 1);
     }
 
@@ -410,6 +462,11 @@ mod tests {
         let loaded = parse("proofmark.toml", text).unwrap();
         assert_eq!(loaded.controls[0].parameters["within_seconds"], 3);
         // What stands outside `[[control]]` is held against the last release as well.
-        assert!(loaded.controls.iter().any(|spec| spec.parameters.contains_key("steps_required")));
+        assert!(
+            loaded
+                .controls
+                .iter()
+                .any(|spec| spec.parameters.contains_key("steps_required"))
+        );
     }
 }

@@ -40,11 +40,21 @@ pub enum Kind {
 }
 
 const fn key(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, required: false, doc }
+    Key {
+        name,
+        kind,
+        required: false,
+        doc,
+    }
 }
 
 const fn must(name: &'static str, kind: Kind, doc: &'static str) -> Key {
-    Key { name, kind, required: true, doc }
+    Key {
+        name,
+        kind,
+        required: true,
+        doc,
+    }
 }
 
 pub static ROOT: Table = Table {
@@ -52,16 +62,48 @@ pub static ROOT: Table = Table {
     keys: &[
         must("release", Kind::Table(&RELEASE), "What is released."),
         key("commit", Kind::Table(&COMMIT), "Stage commit: is what we wrote safe?"),
-        key("dependencies", Kind::Table(&DEPENDENCIES), "Which packages may be pulled in."),
+        key(
+            "dependencies",
+            Kind::Table(&DEPENDENCIES),
+            "Which packages may be pulled in.",
+        ),
         key("licences", Kind::Table(&LICENCES), "Which licences may be shipped."),
-        key("advisories", Kind::Table(&ADVISORIES), "The vulnerability database. Without it the build stage is indeterminate."),
+        key(
+            "advisories",
+            Kind::Table(&ADVISORIES),
+            "The vulnerability database. Without it the build stage is indeterminate.",
+        ),
         key("build", Kind::Table(&BUILD), "Stage build: what is made, and how."),
-        key("environment", Kind::Table(&ENVIRONMENT), "Where it runs for the later stages."),
-        key("broker", Kind::Table(&BROKER), "Who gets which short-lived credentials."),
-        key("integration", Kind::Table(&INTEGRATION), "Stage integration: does it stand up to hostile input?"),
-        key("staging", Kind::Table(&STAGING), "Stage staging: is an attack noticed, contained and recovered from?"),
-        key("production", Kind::Table(&PRODUCTION), "Stage production: does the new version behave?"),
-        key("control", Kind::Controls(&CONTROL), "Controls that are added to the floor, or tighten it."),
+        key(
+            "environment",
+            Kind::Table(&ENVIRONMENT),
+            "Where it runs for the later stages.",
+        ),
+        key(
+            "broker",
+            Kind::Table(&BROKER),
+            "Who gets which short-lived credentials.",
+        ),
+        key(
+            "integration",
+            Kind::Table(&INTEGRATION),
+            "Stage integration: does it stand up to hostile input?",
+        ),
+        key(
+            "staging",
+            Kind::Table(&STAGING),
+            "Stage staging: is an attack noticed, contained and recovered from?",
+        ),
+        key(
+            "production",
+            Kind::Table(&PRODUCTION),
+            "Stage production: does the new version behave?",
+        ),
+        key(
+            "control",
+            Kind::Controls(&CONTROL),
+            "Controls that are added to the floor, or tighten it.",
+        ),
     ],
 };
 
@@ -76,7 +118,11 @@ static RELEASE: Table = Table {
 static COMMIT: Table = Table {
     doc: "Stage commit.",
     keys: &[
-        key("history", Kind::Boolean, "Scan the git history of this path for secrets too. Default true; false leaves a gap that blocks."),
+        key(
+            "history",
+            Kind::Boolean,
+            "Scan the git history of this path for secrets too. Default true; false leaves a gap that blocks.",
+        ),
         key("step", Kind::Tables(&STEP), "The team's own linters and tests."),
     ],
 };
@@ -86,30 +132,58 @@ static STEP: Table = Table {
     keys: &[
         must("name", Kind::Text, "Names the step in evidence: `step:NAME`."),
         must("run", Kind::TextList, "Program and arguments; no shell."),
-        must("report", Kind::Text, "The report it writes: `.sarif` (SARIF 2.1.0) or `.xml` (JUnit). A step without a report is no evidence."),
-        key("timeout_seconds", Kind::Integer(1, 7200), "Killed with all its children after this long. Default 900."),
+        must(
+            "report",
+            Kind::Text,
+            "The report it writes: `.sarif` (SARIF 2.1.0) or `.xml` (JUnit). A step without a report is no evidence.",
+        ),
+        key(
+            "timeout_seconds",
+            Kind::Integer(1, 7200),
+            "Killed with all its children after this long. Default 900.",
+        ),
     ],
 };
 
 static DEPENDENCIES: Table = Table {
     doc: "Dependency policy, held against manifests that changed.",
     keys: &[
-        key("deny", Kind::TextList, "Package URLs that may not be pulled in; without version: every version. Default none."),
-        key("sources", Kind::TextList, "Registries packages may come from: `crates.io`, `npm`, `Go`. Default all of these."),
+        key(
+            "deny",
+            Kind::TextList,
+            "Package URLs that may not be pulled in; without version: every version. Default none.",
+        ),
+        key(
+            "sources",
+            Kind::TextList,
+            "Registries packages may come from: `crates.io`, `npm`, `Go`. Default all of these.",
+        ),
     ],
 };
 
 static LICENCES: Table = Table {
     doc: "Licence policy.",
-    keys: &[must("allow", Kind::TextList, "SPDX ids that may be shipped; an expression passes when these can meet it.")],
+    keys: &[must(
+        "allow",
+        Kind::TextList,
+        "SPDX ids that may be shipped; an expression passes when these can meet it.",
+    )],
 };
 
 static ADVISORIES: Table = Table {
     doc: "Advisory database in OSV format, one JSON file a record.",
     keys: &[
         must("path", Kind::Text, "Folder of the records."),
-        must("digest", Kind::Text, "`sha256:` and the digest that `proofmark db digest FOLDER` prints: another content is refused."),
-        key("age_days_max", Kind::Integer(0, 36_525), "How old the newest record may be, in days; the verdict shows it. Default 7."),
+        must(
+            "digest",
+            Kind::Text,
+            "`sha256:` and the digest that `proofmark db digest FOLDER` prints: another content is refused.",
+        ),
+        key(
+            "age_days_max",
+            Kind::Integer(0, 36_525),
+            "How old the newest record may be, in days; the verdict shows it. Default 7.",
+        ),
     ],
 };
 
@@ -122,9 +196,17 @@ static ARTIFACT: Table = Table {
     doc: "One artifact and the command that makes it.",
     keys: &[
         must("name", Kind::Text, "Names it in evidence and in `{artifact.NAME}`."),
-        must("run", Kind::TextList, "Program and arguments; no shell. It runs isolated and observed."),
+        must(
+            "run",
+            Kind::TextList,
+            "Program and arguments; no shell. It runs isolated and observed.",
+        ),
         must("path", Kind::Text, "The file it makes."),
-        key("timeout_seconds", Kind::Integer(1, 7200), "Killed with all its children after this long. Default 1800."),
+        key(
+            "timeout_seconds",
+            Kind::Integer(1, 7200),
+            "Killed with all its children after this long. Default 1800.",
+        ),
     ],
 };
 
@@ -141,24 +223,52 @@ static LOCAL: Table = Table {
 static SERVICE: Table = Table {
     doc: "A service. Its standard output is its log: one JSON object a line.",
     keys: &[
-        must("command", Kind::TextList, "Program and arguments. Filled in: `{artifact.NAME}`, `{port.NAME}`, `{link.NAME}`, `{broker}`, `{identity.ROLE}` (a file path), `{tree}`."),
+        must(
+            "command",
+            Kind::TextList,
+            "Program and arguments. Filled in: `{artifact.NAME}`, `{port.NAME}`, `{link.NAME}`, `{broker}`, `{identity.ROLE}` (a file path), `{tree}`.",
+        ),
         must("ready", Kind::Text, "Path that answers 200 when the service is ready."),
-        key("after", Kind::TextList, "Services that must be ready before it is started. Default none."),
-        key("links", Kind::TextList, "Services it calls: each through our fault proxy at `{link.NAME}`. Default none."),
+        key(
+            "after",
+            Kind::TextList,
+            "Services that must be ready before it is started. Default none.",
+        ),
+        key(
+            "links",
+            Kind::TextList,
+            "Services it calls: each through our fault proxy at `{link.NAME}`. Default none.",
+        ),
     ],
 };
 
 static BROKER: Table = Table {
     doc: "The credential broker on loopback (a subset of Vault's API).",
-    keys: &[must("roles", Kind::Named(&ROLE), "Roles by name; one named like a service is that service's identity.")],
+    keys: &[must(
+        "roles",
+        Kind::Named(&ROLE),
+        "Roles by name; one named like a service is that service's identity.",
+    )],
 };
 
 static ROLE: Table = Table {
     doc: "What an identity may do.",
     keys: &[
-        key("policies", Kind::TextList, "Policies it may lease tokens for. Default none."),
-        key("ttl_seconds", Kind::Integer(1, 3600), "Longest life of such a token. Default 300."),
-        key("lookup", Kind::Boolean, "May ask whether a token presented to it is alive. Default false."),
+        key(
+            "policies",
+            Kind::TextList,
+            "Policies it may lease tokens for. Default none.",
+        ),
+        key(
+            "ttl_seconds",
+            Kind::Integer(1, 3600),
+            "Longest life of such a token. Default 300.",
+        ),
+        key(
+            "lookup",
+            Kind::Boolean,
+            "May ask whether a token presented to it is alive. Default false.",
+        ),
     ],
 };
 
@@ -167,14 +277,26 @@ static INTEGRATION: Table = Table {
     keys: &[
         must("service", Kind::Text, "Service that is driven."),
         must("openapi", Kind::Text, "Its OpenAPI 3 document (JSON)."),
-        key("identities", Kind::TextList, "Broker roles it is driven as, besides anonymous. Default none."),
-        key("requests_max", Kind::Integer(1, 1_000_000), "Bound on requests. Default 2000."),
+        key(
+            "identities",
+            Kind::TextList,
+            "Broker roles it is driven as, besides anonymous. Default none.",
+        ),
+        key(
+            "requests_max",
+            Kind::Integer(1, 1_000_000),
+            "Bound on requests. Default 2000.",
+        ),
     ],
 };
 
 static STAGING: Table = Table {
     doc: "Stage staging.",
-    keys: &[must("experiments", Kind::TextList, "Experiment files, run in this order.")],
+    keys: &[must(
+        "experiments",
+        Kind::TextList,
+        "Experiment files, run in this order.",
+    )],
 };
 
 static PRODUCTION: Table = Table {
@@ -182,12 +304,36 @@ static PRODUCTION: Table = Table {
     keys: &[
         must("service", Kind::Text, "Service that is rolled out."),
         must("request", Kind::Tables(&REQUEST), "Traffic, in turn."),
-        key("weights", Kind::IntegerList(1, 99), "Shares of traffic for the new version, in per cent, in turn. Default [10, 50]."),
-        key("error_margin", Kind::Number(0.0001, 0.5), "How much larger the new version's share of errors may be. Default 0.01."),
-        key("slow_ms", Kind::Integer(1, 600_000), "A request over this many milliseconds counts as slow. Default 250."),
-        key("slow_margin", Kind::Number(0.0001, 0.5), "How much larger the new version's share of slow requests may be. Default 0.05."),
-        key("requests_max", Kind::Integer(100, 10_000_000), "Bound on requests; undecided by then is indeterminate. Default 10000."),
-        key("baseline", Kind::Table(&BASELINE), "Where the old version comes from while none was promoted."),
+        key(
+            "weights",
+            Kind::IntegerList(1, 99),
+            "Shares of traffic for the new version, in per cent, in turn. Default [10, 50].",
+        ),
+        key(
+            "error_margin",
+            Kind::Number(0.0001, 0.5),
+            "How much larger the new version's share of errors may be. Default 0.01.",
+        ),
+        key(
+            "slow_ms",
+            Kind::Integer(1, 600_000),
+            "A request over this many milliseconds counts as slow. Default 250.",
+        ),
+        key(
+            "slow_margin",
+            Kind::Number(0.0001, 0.5),
+            "How much larger the new version's share of slow requests may be. Default 0.05.",
+        ),
+        key(
+            "requests_max",
+            Kind::Integer(100, 10_000_000),
+            "Bound on requests; undecided by then is indeterminate. Default 10000.",
+        ),
+        key(
+            "baseline",
+            Kind::Table(&BASELINE),
+            "Where the old version comes from while none was promoted.",
+        ),
     ],
 };
 
@@ -196,7 +342,11 @@ static REQUEST: Table = Table {
     keys: &[
         must("method", Kind::Text, "HTTP method."),
         must("path", Kind::Text, "Path, with query."),
-        key("identity", Kind::Text, "Broker role whose token it carries. Default none."),
+        key(
+            "identity",
+            Kind::Text,
+            "Broker role whose token it carries. Default none.",
+        ),
         key("body", Kind::Text, "JSON body. Default none."),
     ],
 };
@@ -207,7 +357,11 @@ static BASELINE: Table = Table {
         must("version", Kind::Text, "Its version."),
         must("run", Kind::TextList, "Program and arguments; no shell."),
         must("path", Kind::Text, "The file it makes."),
-        key("timeout_seconds", Kind::Integer(1, 7200), "Killed with all its children after this long. Default 1800."),
+        key(
+            "timeout_seconds",
+            Kind::Integer(1, 7200),
+            "Killed with all its children after this long. Default 1800.",
+        ),
     ],
 };
 
@@ -229,9 +383,17 @@ pub fn json_schema() -> serde_json::Value {
 }
 
 fn table_schema(table: &Table, closed: bool) -> serde_json::Value {
-    let properties: serde_json::Map<_, _> =
-        table.keys.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
-    let required: Vec<_> = table.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    let properties: serde_json::Map<_, _> = table
+        .keys
+        .iter()
+        .map(|key| (key.name.to_owned(), key_schema(key)))
+        .collect();
+    let required: Vec<_> = table
+        .keys
+        .iter()
+        .filter(|key| key.required)
+        .map(|key| key.name)
+        .collect();
     serde_json::json!({
         "type": "object", "description": table.doc, "properties": properties, "required": required,
         "additionalProperties": !closed,

@@ -23,8 +23,8 @@ use std::time::Duration;
 use evidence::predicates::{self, ScanMetadata, Scanner, ScannerDatabase, Vulns};
 use evidence::{Digest, Observation, Stage, Subject};
 use packages::Inventory;
-use source::Redactor;
 use serde_json::json;
+use source::Redactor;
 
 use crate::provenance::{self, Build};
 use crate::run::Run;
@@ -39,11 +39,25 @@ pub fn run(run: &mut Run) -> Result<(), Error> {
     let inventory = inventory::of_tree(&run.tree)?;
     let artifacts = run.loaded.config.build.as_ref().map_or(0, |build| build.artifact.len());
     for index in 0..artifacts {
-        let spec = run.loaded.config.build.as_ref().map(|build| build.artifact[index].clone());
+        let spec = run
+            .loaded
+            .config
+            .build
+            .as_ref()
+            .map(|build| build.artifact[index].clone());
         let Some(spec) = spec else { continue };
         let check = format!("provenance:{}", spec.name);
         let seconds = spec.timeout_seconds.unwrap_or(BUILD_SECONDS);
-        build_artifact(run, Stage::Build, &check, &spec.name, &spec.run, &spec.path, seconds, &inventory)?;
+        build_artifact(
+            run,
+            Stage::Build,
+            &check,
+            &spec.name,
+            &spec.run,
+            &spec.path,
+            seconds,
+            &inventory,
+        )?;
     }
     sbom(run, &inventory)?;
     vulnerabilities(run, &inventory)?;
@@ -51,7 +65,10 @@ pub fn run(run: &mut Run) -> Result<(), Error> {
 }
 
 /// Runs one build, keeps the artifact and records its provenance; the answer is its digest, `None` when it failed.
-#[expect(clippy::too_many_arguments, reason = "one call a kind of artifact; a struct would only repeat the names")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call a kind of artifact; a struct would only repeat the names"
+)]
 pub fn build_artifact(
     run: &mut Run,
     stage: Stage,
@@ -78,11 +95,15 @@ pub fn build_artifact(
     )?;
     let file = run.root.join(path);
     if ran.finished.status.code() != Some(0) {
-        run.progress.note(&format!("`{}` failed:\n{}", command.join(" "), ran.tail(20)));
+        run.progress
+            .note(&format!("`{}` failed:\n{}", command.join(" "), ran.tail(20)));
         return Ok(None);
     }
     let bytes = std::fs::read(&file).map_err(|_| {
-        Error::usage(format!("`{}` made no `{path}`", command.join(" ")), "name the file it makes in `build.artifact.path`")
+        Error::usage(
+            format!("`{}` made no `{path}`", command.join(" ")),
+            "name the file it makes in `build.artifact.path`",
+        )
     })?;
     let digest = run.store.put_blob(&bytes)?;
     let predicate = provenance::predicate(&Build {
@@ -99,12 +120,22 @@ pub fn build_artifact(
         secrets_in_artifact: Redactor::new(Vec::new()).filter(&bytes).1 as u64,
     });
     let config = json!({"check": "provenance", "run": command, "path": path});
-    run.record(stage, check, predicates::PROVENANCE, vec![Subject::new(name, digest)], &predicate, &config)?;
+    run.record(
+        stage,
+        check,
+        predicates::PROVENANCE,
+        vec![Subject::new(name, digest)],
+        &predicate,
+        &config,
+    )?;
     Ok(Some(digest))
 }
 
 fn subjects(run: &Run) -> Vec<Subject> {
-    let artifacts = run.artifacts().into_iter().map(|built| Subject::new(built.name, built.digest));
+    let artifacts = run
+        .artifacts()
+        .into_iter()
+        .map(|built| Subject::new(built.name, built.digest));
     std::iter::once(run.tree_subject()).chain(artifacts).collect()
 }
 
@@ -147,24 +178,49 @@ fn vulnerabilities(run: &mut Run, inventory: &Inventory) -> Result<(), Error> {
             },
             result: result.collect(),
         },
-        metadata: ScanMetadata { scan_started_on: started, scan_finished_on: run.now().utc },
+        metadata: ScanMetadata {
+            scan_started_on: started,
+            scan_finished_on: run.now().utc,
+        },
         observation,
     };
     let config = json!({"check": "vulnerabilities", "database": database.digest.hex()});
     let subjects = subjects(run);
-    run.record(Stage::Build, "vulnerabilities", predicates::VULNS, subjects, &predicate, &config)?;
+    run.record(
+        Stage::Build,
+        "vulnerabilities",
+        predicates::VULNS,
+        subjects,
+        &predicate,
+        &config,
+    )?;
     Ok(())
 }
 
 fn licences(run: &mut Run, inventory: &Inventory) -> Result<(), Error> {
-    let allow = run.loaded.config.licences.as_ref().map(|licences| licences.allow.clone());
+    let allow = run
+        .loaded
+        .config
+        .licences
+        .as_ref()
+        .map(|licences| licences.allow.clone());
     let observation = match &allow {
         Some(allow) => packages::judge_licences(&inventory.components, allow),
-        None => Observation { gaps: vec![not_configured("licences", "[licences]")], ..Observation::default() },
+        None => Observation {
+            gaps: vec![not_configured("licences", "[licences]")],
+            ..Observation::default()
+        },
     };
     let config = json!({"check": "licences", "allow": allow});
     let subjects = subjects(run);
     let predicate = observed(observation, [("allow", allow.into())]);
-    run.record(Stage::Build, "licences", predicates::LICENCES, subjects, &predicate, &config)?;
+    run.record(
+        Stage::Build,
+        "licences",
+        predicates::LICENCES,
+        subjects,
+        &predicate,
+        &config,
+    )?;
     Ok(())
 }

@@ -44,7 +44,8 @@ pub fn run(run: &mut Run) -> Result<(), Error> {
 fn secrets(run: &mut Run) -> Result<(), Error> {
     let history = run.loaded.config.commit.history;
     let progress = run.progress.clone();
-    let tell = move |seen: source::Progress| progress.doing(Stage::Commit, "looking for secrets", seen.done, seen.total);
+    let tell =
+        move |seen: source::Progress| progress.doing(Stage::Commit, "looking for secrets", seen.done, seen.total);
     let mut observation = crate::check::scan(&run.tree, history, Some(&tell))?;
     if !history {
         observation.gaps.push(Gap {
@@ -57,7 +58,14 @@ fn secrets(run: &mut Run) -> Result<(), Error> {
     let config = json!({"check": "secrets", "history": history, "rules": source::rules_digest()});
     let predicate = observed(observation, [("rules", source::rules().len().into())]);
     let subject = vec![run.tree_subject()];
-    run.record(Stage::Commit, "secrets", predicates::SECRET_SCAN, subject, &predicate, &config)?;
+    run.record(
+        Stage::Commit,
+        "secrets",
+        predicates::SECRET_SCAN,
+        subject,
+        &predicate,
+        &config,
+    )?;
     Ok(())
 }
 
@@ -77,13 +85,21 @@ fn dependencies(run: &mut Run) -> Result<(), Error> {
         ],
     );
     let subject = vec![run.tree_subject()];
-    run.record(Stage::Commit, "dependencies", predicates::DEPENDENCY_REVIEW, subject, &predicate, &config)?;
+    run.record(
+        Stage::Commit,
+        "dependencies",
+        predicates::DEPENDENCY_REVIEW,
+        subject,
+        &predicate,
+        &config,
+    )?;
     Ok(())
 }
 
 fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
     let spec = run.loaded.config.commit.step[index].clone();
-    run.progress.doing(Stage::Commit, &format!("running `{}`", spec.name), 0, 0);
+    run.progress
+        .doing(Stage::Commit, &format!("running `{}`", spec.name), 0, 0);
     let report = run.root.join(&spec.report);
     // A report of an earlier run must not speak for this one.
     if report.exists() {
@@ -110,13 +126,24 @@ fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
     };
     let result = result.unwrap_or_else(|problem| unread(&problem, &ran, configuration));
     let subject = vec![run.tree_subject()];
-    run.record(Stage::Commit, &format!("step:{}", spec.name), predicates::TEST_RESULT, subject, &result, &config)?;
+    run.record(
+        Stage::Commit,
+        &format!("step:{}", spec.name),
+        predicates::TEST_RESULT,
+        subject,
+        &result,
+        &config,
+    )?;
     Ok(())
 }
 
 /// A step without a readable report failed: what it printed last says why.
 fn unread(problem: &str, ran: &step::Ran, configuration: Value) -> TestResult {
-    let why = if ran.finished.timed_out { " (it ran out of time)" } else { "" };
+    let why = if ran.finished.timed_out {
+        " (it ran out of time)"
+    } else {
+        ""
+    };
     TestResult {
         result: "FAILED".to_owned(),
         configuration: vec![configuration],
@@ -131,6 +158,9 @@ pub fn observed<const N: usize>(observation: Observation, facts: [(&str, Value);
     Observed {
         tool: crate::TOOL.to_owned(),
         observation,
-        facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<BTreeMap<_, _>>(),
+        facts: facts
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect::<BTreeMap<_, _>>(),
     }
 }

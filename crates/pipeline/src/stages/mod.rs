@@ -34,12 +34,23 @@ pub fn expected(config: &crate::config::Config) -> Vec<(Stage, String)> {
         (Stage::Integration, "runtime".to_owned()),
         (Stage::Production, "canary".to_owned()),
     ];
-    checks.extend(config.commit.step.iter().map(|step| (Stage::Commit, format!("step:{}", step.name))));
+    checks.extend(
+        config
+            .commit
+            .step
+            .iter()
+            .map(|step| (Stage::Commit, format!("step:{}", step.name))),
+    );
     let artifacts = config.build.iter().flat_map(|build| &build.artifact);
     checks.extend(artifacts.map(|artifact| (Stage::Build, format!("provenance:{}", artifact.name))));
     match &config.staging {
         Some(staging) => {
-            checks.extend(staging.experiments.iter().map(|path| (Stage::Staging, format!("experiment:{path}"))));
+            checks.extend(
+                staging
+                    .experiments
+                    .iter()
+                    .map(|path| (Stage::Staging, format!("experiment:{path}"))),
+            );
         }
         None => checks.push((Stage::Staging, "experiment:none".to_owned())),
     }

@@ -49,9 +49,19 @@ const NEW: &str = "new";
 
 pub fn run(run: &mut Run) -> Result<(), Error> {
     let Some(spec) = run.loaded.config.production.clone() else {
-        let gap = Observation { gaps: vec![not_configured("canary", "[production]")], ..Observation::default() };
+        let gap = Observation {
+            gaps: vec![not_configured("canary", "[production]")],
+            ..Observation::default()
+        };
         let subjects = vec![run.tree_subject()];
-        run.record(Stage::Production, "canary", predicates::CANARY, subjects, &observed(gap, []), &json!(null))?;
+        run.record(
+            Stage::Production,
+            "canary",
+            predicates::CANARY,
+            subjects,
+            &observed(gap, []),
+            &json!(null),
+        )?;
         return Ok(());
     };
     run.started(Stage::Production)?;
@@ -67,7 +77,14 @@ pub fn run(run: &mut Run) -> Result<(), Error> {
     });
     let mut subjects = vec![run.tree_subject(), Subject::new(NEW, new)];
     subjects.extend(old.map(|old| Subject::new(OLD, old.digest)));
-    run.record(Stage::Production, "canary", predicates::CANARY, subjects, &result, &config)?;
+    run.record(
+        Stage::Production,
+        "canary",
+        predicates::CANARY,
+        subjects,
+        &result,
+        &config,
+    )?;
     Ok(())
 }
 
@@ -78,10 +95,16 @@ struct Old {
 }
 
 fn new_digest(run: &Run, spec: &Production) -> Result<Digest, Error> {
-    let environment = run.environment.as_ref().and_then(|environment| environment.services.get(&spec.service));
+    let environment = run
+        .environment
+        .as_ref()
+        .and_then(|environment| environment.services.get(&spec.service));
     let artifact = environment.and_then(|running| running.artifact.clone());
     let built = run.artifacts();
-    let digest = built.iter().find(|built| Some(&built.name) == artifact.as_ref()).map(|built| built.digest);
+    let digest = built
+        .iter()
+        .find(|built| Some(&built.name) == artifact.as_ref())
+        .map(|built| built.digest);
     digest.ok_or_else(|| {
         Error::usage(
             format!("service `{}` doesn't run an artifact of this release", spec.service),
@@ -97,20 +120,40 @@ fn old_version(run: &mut Run, spec: &Production, new: Digest) -> Result<Option<O
         let usable = canary.decision == "promote" && canary.new != new;
         usable.then_some((index, canary.new))
     });
-    if let Some((index, digest)) = promoted {
-        if run.store.blob(&digest)?.is_some() {
-            return Ok(Some(Old { digest, source: format!("promoted (log index {index})") }));
-        }
+    if let Some((index, digest)) = promoted
+        && run.store.blob(&digest)?.is_some()
+    {
+        return Ok(Some(Old {
+            digest,
+            source: format!("promoted (log index {index})"),
+        }));
     }
-    let Some(baseline) = spec.baseline.clone() else { return Ok(None) };
+    let Some(baseline) = spec.baseline.clone() else {
+        return Ok(None);
+    };
     if let Some(digest) = built_before(run)? {
-        return Ok(Some(Old { digest, source: format!("baseline {}", baseline.version) }));
+        return Ok(Some(Old {
+            digest,
+            source: format!("baseline {}", baseline.version),
+        }));
     }
     let inventory = inventory::of_tree(&run.tree)?;
     let seconds = baseline.timeout_seconds.unwrap_or(BASELINE_SECONDS);
     let name = format!("{}-baseline", spec.service);
-    let built = build_artifact(run, Stage::Production, "baseline", &name, &baseline.run, &baseline.path, seconds, &inventory)?;
-    Ok(built.filter(|digest| *digest != new).map(|digest| Old { digest, source: format!("baseline {}", baseline.version) }))
+    let built = build_artifact(
+        run,
+        Stage::Production,
+        "baseline",
+        &name,
+        &baseline.run,
+        &baseline.path,
+        seconds,
+        &inventory,
+    )?;
+    Ok(built.filter(|digest| *digest != new).map(|digest| Old {
+        digest,
+        source: format!("baseline {}", baseline.version),
+    }))
 }
 
 /// A baseline that an earlier attempt built from the very same tree.
@@ -121,10 +164,10 @@ fn built_before(run: &Run) -> Result<Option<Digest>, Error> {
         if !baseline || tree.as_str() != Some(&run.tree_digest.hex()) {
             continue;
         }
-        if let Some(digest) = statement.examined().next().and_then(Subject::sha256) {
-            if run.store.blob(&digest)?.is_some() {
-                return Ok(Some(digest));
-            }
+        if let Some(digest) = statement.examined().next().and_then(Subject::sha256)
+            && run.store.blob(&digest)?.is_some()
+        {
+            return Ok(Some(digest));
         }
     }
     Ok(None)
@@ -147,18 +190,32 @@ fn without_old(new: Digest) -> CanaryRun {
 }
 
 fn compare(run: &Run, spec: &Production, new: Digest, old: &Old) -> Result<CanaryRun, Error> {
-    let environment = run.environment.as_ref().ok_or_else(|| Error::failed("compare versions", "no environment"))?;
+    let environment = run
+        .environment
+        .as_ref()
+        .ok_or_else(|| Error::failed("compare versions", "no environment"))?;
     let beside: Running = environment.start_beside(run, &spec.service, &old.digest)?;
     let plan = requests(run, spec)?;
     let arms = vec![
-        Arm { name: OLD.to_owned(), address: beside.address },
-        Arm { name: NEW.to_owned(), address: environment.services[&spec.service].address },
+        Arm {
+            name: OLD.to_owned(),
+            address: beside.address,
+        },
+        Arm {
+            name: NEW.to_owned(),
+            address: environment.services[&spec.service].address,
+        },
     ];
     let listener = net::loopback_listener().map_err(|error| Error::failed("open a port on loopback", error))?;
     let guard = run.runtime.enter();
     let router = Router::start(listener, arms, 1, RouterLimits::default());
     drop(guard);
-    let traffic = Traffic { run, spec, router: &router, plan };
+    let traffic = Traffic {
+        run,
+        spec,
+        router: &router,
+        plan,
+    };
     let result = traffic.roll_out(new, old);
     run.runtime.block_on(router.stop());
     drop(beside);
@@ -166,7 +223,10 @@ fn compare(run: &Run, spec: &Production, new: Digest, old: &Old) -> Result<Canar
 }
 
 fn requests(run: &Run, spec: &Production) -> Result<Vec<Request>, Error> {
-    let environment = run.environment.as_ref().ok_or_else(|| Error::failed("send traffic", "no environment"))?;
+    let environment = run
+        .environment
+        .as_ref()
+        .ok_or_else(|| Error::failed("send traffic", "no environment"))?;
     let roles = &run.loaded.config.broker.roles;
     spec.request
         .iter()
@@ -205,8 +265,12 @@ impl Traffic<'_> {
             requests_max: self.spec.requests_max,
         };
         let mut comparator = Comparator::new(limits);
-        let mut rollout = Rollout::new(self.spec.weights.clone(), REQUESTS_PER_WEIGHT)
-            .map_err(|error| Error::usage(format!("`production.weights`: {error}"), "give rising weights from 1 to 99"))?;
+        let mut rollout = Rollout::new(self.spec.weights.clone(), REQUESTS_PER_WEIGHT).map_err(|error| {
+            Error::usage(
+                format!("`production.weights`: {error}"),
+                "give rising weights from 1 to 99",
+            )
+        })?;
         let mut at_weight = 0;
         let mut sent = 0;
         let outcome = loop {
@@ -223,15 +287,15 @@ impl Traffic<'_> {
                     let seen = self.batch(&mut comparator)?;
                     at_weight += seen;
                     sent += seen;
-                    self.run.progress.doing(Stage::Production, "comparing old and new", sent, self.spec.requests_max);
+                    self.run
+                        .progress
+                        .doing(Stage::Production, "comparing old and new", sent, self.spec.requests_max);
                 }
-                Action::ReadBack(_) => {
-                    match rollout.read_back(self.weight()) {
-                        Action::Done(outcome) => break outcome,
-                        Action::SetWeight(weight) => self.weigh(weight)?,
-                        Action::Wait | Action::ReadBack(_) => {}
-                    }
-                }
+                Action::ReadBack(_) => match rollout.read_back(self.weight()) {
+                    Action::Done(outcome) => break outcome,
+                    Action::SetWeight(weight) => self.weigh(weight)?,
+                    Action::Wait | Action::ReadBack(_) => {}
+                },
                 Action::Done(outcome) => break outcome,
             }
         };
@@ -258,11 +322,17 @@ impl Traffic<'_> {
 
     fn weigh(&self, new: u32) -> Result<(), Error> {
         let weights = [(OLD.to_owned(), 100 - new), (NEW.to_owned(), new)];
-        self.router.set_weights(&weights).map_err(|error| Error::failed("set the router's weights", error))
+        self.router
+            .set_weights(&weights)
+            .map_err(|error| Error::failed("set the router's weights", error))
     }
 
     fn weight(&self) -> u32 {
-        self.router.weights().into_iter().find(|(name, _)| name == NEW).map_or(0, |(_, weight)| weight)
+        self.router
+            .weights()
+            .into_iter()
+            .find(|(name, _)| name == NEW)
+            .map_or(0, |(_, weight)| weight)
     }
 
     /// Sends a batch through the router and shows the comparator what each arm answered.
@@ -275,7 +345,9 @@ impl Traffic<'_> {
         };
         let cancel = self.run.cancel.clone();
         let stop = move || cancel.is_cancelled();
-        self.run.runtime.block_on(load::drive(self.router.address(), plan, &stop, &|_| {}));
+        self.run
+            .runtime
+            .block_on(load::drive(self.router.address(), plan, &stop, &|_| {}));
         let slow_us = self.spec.slow_ms * 1_000;
         let samples = self.router.drain();
         for sample in &samples {

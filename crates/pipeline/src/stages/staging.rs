@@ -40,16 +40,27 @@ use crate::stages::not_configured;
 
 pub fn run(run: &mut Run) -> Result<(), Error> {
     let Some(spec) = run.loaded.config.staging.clone() else {
-        let gap = Observation { gaps: vec![not_configured("experiments", "[staging]")], ..Observation::default() };
+        let gap = Observation {
+            gaps: vec![not_configured("experiments", "[staging]")],
+            ..Observation::default()
+        };
         let subjects = vec![run.tree_subject()];
-        run.record(Stage::Staging, "experiment:none", predicates::CHAOS, subjects, &observed(gap, []), &json!(null))?;
+        run.record(
+            Stage::Staging,
+            "experiment:none",
+            predicates::CHAOS,
+            subjects,
+            &observed(gap, []),
+            &json!(null),
+        )?;
         return Ok(());
     };
     run.started(Stage::Staging)?;
     for (index, path) in spec.experiments.iter().enumerate() {
         let total = spec.experiments.len() as u64;
         let experiment = load(run, path)?;
-        run.progress.doing(Stage::Staging, &experiment.title, index as u64, total);
+        run.progress
+            .doing(Stage::Staging, &experiment.title, index as u64, total);
         let rules = rules(run, &experiment)?;
         perform(run, path, &experiment, &rules)?;
     }
@@ -58,9 +69,14 @@ pub fn run(run: &mut Run) -> Result<(), Error> {
 
 /// Reads an experiment file of the tree.
 pub fn load(run: &Run, path: &str) -> Result<Experiment, Error> {
-    let bytes = source::read(&run.tree, &path)
+    let bytes = source::read(&run.tree, path)
         .map_err(|error| Error::failed("read an experiment", error))?
-        .ok_or_else(|| Error::usage(format!("experiment `{path}` is not in the tree"), "look at `staging.experiments`"))?;
+        .ok_or_else(|| {
+            Error::usage(
+                format!("experiment `{path}` is not in the tree"),
+                "look at `staging.experiments`",
+            )
+        })?;
     Experiment::parse(path, &String::from_utf8_lossy(&bytes)).map_err(Error::Input)
 }
 
@@ -70,7 +86,12 @@ fn rules(run: &Run, experiment: &Experiment) -> Result<SigmaRules, Error> {
     for path in experiment.rule_paths() {
         let bytes = source::read(&run.tree, &path)
             .map_err(|error| Error::failed("read a detection rule", error))?
-            .ok_or_else(|| Error::usage(format!("detection rule `{path}` is not in the tree"), "look at the experiment's detectors"))?;
+            .ok_or_else(|| {
+                Error::usage(
+                    format!("detection rule `{path}` is not in the tree"),
+                    "look at the experiment's detectors",
+                )
+            })?;
         files.push((path, bytes));
     }
     SigmaRules::load(&files).map_err(Error::Input)
@@ -78,7 +99,10 @@ fn rules(run: &Run, experiment: &Experiment) -> Result<SigmaRules, Error> {
 
 fn perform(run: &mut Run, path: &str, experiment: &Experiment, rules: &SigmaRules) -> Result<(), Error> {
     let journal = Arc::clone(&run.journal);
-    let environment = run.environment.as_ref().ok_or_else(|| Error::failed("run an experiment", "no environment"))?;
+    let environment = run
+        .environment
+        .as_ref()
+        .ok_or_else(|| Error::failed("run an experiment", "no environment"))?;
     let attacked = Attacked {
         environment,
         roles: &run.loaded.config.broker.roles,
@@ -96,8 +120,19 @@ fn perform(run: &mut Run, path: &str, experiment: &Experiment, rules: &SigmaRule
     }
     let config = json!({"check": "experiment", "digest": result.digest, "rules": rules_digest(run, experiment)?});
     let mut subjects = vec![run.tree_subject()];
-    subjects.extend(run.artifacts().into_iter().map(|built| Subject::new(built.name, built.digest)));
-    run.record(Stage::Staging, &format!("experiment:{path}"), predicates::CHAOS, subjects, &result, &config)?;
+    subjects.extend(
+        run.artifacts()
+            .into_iter()
+            .map(|built| Subject::new(built.name, built.digest)),
+    );
+    run.record(
+        Stage::Staging,
+        &format!("experiment:{path}"),
+        predicates::CHAOS,
+        subjects,
+        &result,
+        &config,
+    )?;
     Ok(())
 }
 
@@ -126,8 +161,15 @@ impl Attacked<'_> {
             return Ok(Some(secret.expose().to_owned()));
         }
         let Some(role) = &request.identity else { return Ok(None) };
-        let policies = &self.roles.get(role).ok_or_else(|| format!("no broker role `{role}`"))?.policies;
-        let secret = self.environment.token(role, policies).map_err(|error| error.to_string())?;
+        let policies = &self
+            .roles
+            .get(role)
+            .ok_or_else(|| format!("no broker role `{role}`"))?
+            .policies;
+        let secret = self
+            .environment
+            .token(role, policies)
+            .map_err(|error| error.to_string())?;
         Ok(Some(secret.expose().to_owned()))
     }
 }
@@ -141,7 +183,9 @@ impl chaos::Environment for Attacked<'_> {
     fn request<'a>(&'a self, request: &'a ServiceRequest) -> BoxFuture<'a, Result<ServiceAnswer, String>> {
         Box::pin(async move {
             let running = self.environment.services.get(&request.service);
-            let address = running.ok_or_else(|| format!("no service `{}`", request.service))?.address;
+            let address = running
+                .ok_or_else(|| format!("no service `{}`", request.service))?
+                .address;
             let mut headers = Vec::new();
             if let Some(token) = self.bearer(request)? {
                 headers.push(("authorization".to_owned(), format!("Bearer {token}")));
@@ -149,9 +193,18 @@ impl chaos::Environment for Attacked<'_> {
             if !request.body.is_empty() {
                 headers.push(("content-type".to_owned(), "application/json".to_owned()));
             }
-            let sent = Request { method: request.method.clone(), path: request.path.clone(), headers, body: request.body.clone() };
+            let sent = Request {
+                method: request.method.clone(),
+                path: request.path.clone(),
+                headers,
+                body: request.body.clone(),
+            };
             let (answer, elapsed) = ask(address, sent).await?;
-            Ok(ServiceAnswer { status: answer.status, body: answer.body, elapsed })
+            Ok(ServiceAnswer {
+                status: answer.status,
+                body: answer.body,
+                elapsed,
+            })
         })
     }
 
@@ -164,15 +217,31 @@ impl chaos::Environment for Attacked<'_> {
     }
 
     fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.environment.worker.set(link, toxics).await.map_err(|error| error.to_string()) })
+        Box::pin(async move {
+            self.environment
+                .worker
+                .set(link, toxics)
+                .await
+                .map_err(|error| error.to_string())
+        })
     }
 
     fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>> {
-        Box::pin(async move { self.environment.worker.get(link).await.map_err(|error| error.to_string()) })
+        Box::pin(async move {
+            self.environment
+                .worker
+                .get(link)
+                .await
+                .map_err(|error| error.to_string())
+        })
     }
 
     fn poll_logs(&self, now: Duration) -> Vec<telemetry::Event> {
-        self.environment.tail.lock().map(|mut tail| tail.poll(now)).unwrap_or_default()
+        self.environment
+            .tail
+            .lock()
+            .map(|mut tail| tail.poll(now))
+            .unwrap_or_default()
     }
 
     fn now(&self) -> Now {
@@ -185,5 +254,8 @@ impl chaos::Environment for Attacked<'_> {
 }
 
 fn handles(accessors: Vec<Accessor>) -> Vec<CredentialRef> {
-    accessors.into_iter().map(|accessor| CredentialRef(accessor.0)).collect()
+    accessors
+        .into_iter()
+        .map(|accessor| CredentialRef(accessor.0))
+        .collect()
 }

@@ -42,9 +42,18 @@ pub(super) const ENTRY: Entry = Entry {
             tighter: Tighter::Lower,
             doc: "probability of a wrong answer that the comparison may have been made with at most",
         },
-        limit("error_margin_max", "how much larger the new one's share of errors may have been allowed to be at most"),
-        limit("slow_margin_max", "how much larger its share of slow requests may have been allowed to be at most"),
-        limit("slow_ms_max", "milliseconds from which on a request must have counted as slow"),
+        limit(
+            "error_margin_max",
+            "how much larger the new one's share of errors may have been allowed to be at most",
+        ),
+        limit(
+            "slow_margin_max",
+            "how much larger its share of slow requests may have been allowed to be at most",
+        ),
+        limit(
+            "slow_ms_max",
+            "milliseconds from which on a request must have counted as slow",
+        ),
     ],
     judge: |asked| {
         let mut judged = asked.each(CANARY, "canary", one);
@@ -72,7 +81,13 @@ pub(super) const ENTRY: Entry = Entry {
 
 /// Limits have no default: the configuration states them, and the next release is held against them.
 const fn limit(name: &'static str, doc: &'static str) -> Parameter {
-    Parameter { name, kind: Kind::Number, default: None, tighter: Tighter::Lower, doc }
+    Parameter {
+        name,
+        kind: Kind::Number,
+        default: None,
+        tighter: Tighter::Lower,
+        doc,
+    }
 }
 
 /// The limits the comparison was made with that are wider than the control allows.

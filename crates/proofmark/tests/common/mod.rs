@@ -20,13 +20,24 @@ pub struct Shop {
 }
 
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the repository")
 }
 
 /// Runs a program that must succeed.
 pub fn must(program: &str, args: &[&str], folder: &Path) -> Output {
-    let out = Command::new(program).args(args).current_dir(folder).output().unwrap_or_else(|e| panic!("{program}: {e}"));
-    assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    let out = Command::new(program)
+        .args(args)
+        .current_dir(folder)
+        .output()
+        .unwrap_or_else(|e| panic!("{program}: {e}"));
+    assert!(
+        out.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     out
 }
 
@@ -43,9 +54,21 @@ fn warm_target() -> &'static Path {
                 &["build", "--offline", "--locked"][..],
                 &["test", "--offline", "--locked", "--no-run"],
                 &["clippy", "--offline", "--locked", "--all-targets"],
-                &["build", "--offline", "--locked", "--manifest-path", "previous/Cargo.toml", "--target-dir", "target/previous"],
+                &[
+                    "build",
+                    "--offline",
+                    "--locked",
+                    "--manifest-path",
+                    "previous/Cargo.toml",
+                    "--target-dir",
+                    "target/previous",
+                ],
             ] {
-                let out = Command::new(cargo()).args(args).current_dir(&warm).env_remove("CARGO_TARGET_DIR").output();
+                let out = Command::new(cargo())
+                    .args(args)
+                    .current_dir(&warm)
+                    .env_remove("CARGO_TARGET_DIR")
+                    .output();
                 let out = out.expect("cargo starts");
                 assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
             }
@@ -61,7 +84,11 @@ fn cargo() -> String {
 
 fn copy_tracked(to: &Path) {
     let root = repository();
-    let out = must("git", &["ls-files", "-co", "--exclude-standard", "examples/shop"], &root);
+    let out = must(
+        "git",
+        &["ls-files", "-co", "--exclude-standard", "examples/shop"],
+        &root,
+    );
     for file in String::from_utf8(out.stdout).expect("names are UTF-8").lines() {
         let target = to.join(file.trim_start_matches("examples/shop/"));
         std::fs::create_dir_all(target.parent().expect("a folder")).expect("a folder");
@@ -79,16 +106,35 @@ impl Shop {
         let tree = folder.path().join("shop");
         copy_tracked(&tree);
         std::fs::write(tree.join(".gitignore"), "/target/\n").expect("a file");
-        must("cp", &["-a", &warm.display().to_string(), &tree.join("target").display().to_string()], folder.path());
+        must(
+            "cp",
+            &[
+                "-a",
+                &warm.display().to_string(),
+                &tree.join("target").display().to_string(),
+            ],
+            folder.path(),
+        );
         let home = folder.path().join("home");
-        let shop = Shop { tree, home, _folder: folder };
+        let shop = Shop {
+            tree,
+            home,
+            _folder: folder,
+        };
         shop.git(&["init", "-q", "-b", "main"]);
         shop.commit("shop");
         shop
     }
 
     pub fn git(&self, args: &[&str]) {
-        let identity = ["-c", "user.name=tester", "-c", "user.email=tester@example.com", "-c", "commit.gpgsign=false"];
+        let identity = [
+            "-c",
+            "user.name=tester",
+            "-c",
+            "user.email=tester@example.com",
+            "-c",
+            "commit.gpgsign=false",
+        ];
         must("git", &[&identity[..], args].concat(), &self.tree);
     }
 
@@ -101,7 +147,11 @@ impl Shop {
     pub fn switch(&self, name: &str) {
         let folder = repository().join("examples/shop/switches");
         let plain = folder.join(format!("{name}.patch"));
-        let patch = if plain.exists() { plain } else { self.decoded(&folder.join(format!("{name}.patch.b64"))) };
+        let patch = if plain.exists() {
+            plain
+        } else {
+            self.decoded(&folder.join(format!("{name}.patch.b64")))
+        };
         must("git", &["apply", &patch.display().to_string()], &self.tree);
         self.commit(name);
     }
@@ -122,7 +172,11 @@ impl Shop {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_proofmark"));
-        command.args(args).current_dir(&self.tree).env("PROOFMARK_HOME", &self.home).env_remove("CARGO_TARGET_DIR");
+        command
+            .args(args)
+            .current_dir(&self.tree)
+            .env("PROOFMARK_HOME", &self.home)
+            .env_remove("CARGO_TARGET_DIR");
         command.env("COLUMNS", "100");
         command
     }
@@ -159,7 +213,12 @@ impl Answer {
     pub fn expect(&self, code: i32, says: &[&str]) -> &Answer {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         for text in says {
-            assert!(self.stdout.contains(text) || self.stderr.contains(text), "no {text:?} in\n{}\n{}", self.stdout, self.stderr);
+            assert!(
+                self.stdout.contains(text) || self.stderr.contains(text),
+                "no {text:?} in\n{}\n{}",
+                self.stdout,
+                self.stderr
+            );
         }
         self
     }

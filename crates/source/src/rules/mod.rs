@@ -182,6 +182,7 @@ pub static ALL: &[super::Entry] = &[
     webhook_secret::ENTRY,
     xai_key::ENTRY,
 ];
+
 pub static PAGES: &[(&str, &str)] = &[
     ("secret/age-secret-key", include_str!("age_secret_key.rs")),
     ("secret/airtable-token", include_str!("airtable_token.rs")),
