@@ -39,6 +39,7 @@ pub fn run(flags: &Flags) -> Result<(), String> {
     for run in 0..runs {
         let seed = seed.wrapping_add(run);
         let mut rng = Rng::new(seed);
+        let at = Instant::now();
         let killed = kill_one(&shop, &mut rng, length, run)?;
         *states.entry(killed.state.clone()).or_default() += 1;
         let mut problems = leftovers(&shop, &killed, mounts)?;
@@ -61,6 +62,12 @@ pub fn run(flags: &Flags) -> Result<(), String> {
             );
         }
         failures += u64::from(!problems.is_empty());
+        eprintln!(
+            "{} of {runs}: {} in {:.1} s",
+            run + 1,
+            killed.state,
+            at.elapsed().as_secs_f64()
+        );
     }
     println!("journal state at the kill:");
     for (state, count) in &states {
@@ -103,6 +110,7 @@ fn kill_one(shop: &Shop, rng: &mut Rng, length: Duration, run: u64) -> Result<Ki
     let deadline = Instant::now() + Duration::from_micros(rng.below(length.as_micros() as u64));
     let all = rng.percent(50);
     wait(shop, &mut child, wanted, deadline, rng)?;
+    let state = journal_state(shop);
     let helpers = if all { descendants(child.id()) } else { Vec::new() };
     let _ = child.kill();
     for pid in helpers {
@@ -112,43 +120,85 @@ fn kill_one(shop: &Shop, rng: &mut Rng, length: Duration, run: u64) -> Result<Ki
     let acknowledged = acknowledged(shop);
     let _ = child.wait();
     Ok(Killed {
-        state: journal_state(shop),
+        state,
         all,
         acknowledged,
     })
 }
 
-/// Until the journal shows the wanted state (the n-th time, at random), or the moment has come.
+/// Until the journal shows the wanted state (the n-th time, at random), or the moment has come. The child is left
+/// stopped in the first case, so that the state it is killed in is the one that was seen.
 fn wait(shop: &Shop, child: &mut Child, wanted: Option<&str>, deadline: Instant, rng: &mut Rng) -> Result<(), String> {
     let give_up = Instant::now() + Duration::from_secs(RELEASE_SECONDS_MAX);
-    let path = shop.tree.join(".proofmark/undo/undo.journal");
-    let before = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-    let mut skip = rng.below(3);
-    let mut seen = before;
+    // Of three faults two are undone and one has a way forward: that is how often each state is seen.
+    let times = match wanted {
+        Some("way-forward-taken") => 1,
+        Some("undone") => 2,
+        _ => 3,
+    };
+    let mut skip = rng.below(times);
+    let mut last = String::new();
+    let mut begun = false;
     while Instant::now() < give_up {
-        match wanted {
-            None if Instant::now() >= deadline => return Ok(()),
-            None => std::thread::sleep(Duration::from_micros(300)),
-            Some(state) => {
-                let now = std::fs::metadata(&path).map_or(0, |meta| meta.len());
-                if now != seen {
-                    seen = now;
-                    if journal_state(shop) == state {
-                        if skip == 0 {
-                            return Ok(());
-                        }
-                        skip -= 1;
-                    }
-                } else {
-                    std::thread::yield_now();
-                }
-            }
-        }
         if child.try_wait().map_err(|error| error.to_string())?.is_some() {
             return Ok(());
         }
+        let Some(wanted) = wanted else {
+            if Instant::now() >= deadline {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_micros(300));
+            continue;
+        };
+        begun |= shop.tree.join(".proofmark/run/logs").exists();
+        if !begun {
+            // Nothing is injected before there are services.
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        }
+        let step = if last == before(wanted) { NEAR } else { FAR };
+        let state = stepped(shop, child, step);
+        if state == last {
+            continue;
+        }
+        last.clone_from(&state);
+        if state == wanted {
+            if skip == 0 {
+                return Ok(());
+            }
+            skip -= 1;
+        }
     }
     Err("a release neither ended nor reached the wanted state".to_owned())
+}
+
+/// How long the child runs between two looks: when the wanted state comes next, and else.
+const NEAR: Duration = Duration::from_micros(250);
+const FAR: Duration = Duration::from_millis(3);
+
+/// The state that comes before another one.
+fn before(state: &str) -> &'static str {
+    match state {
+        "planned" => "no entry",
+        "injecting" => "planned",
+        "injected" => "injecting",
+        "undoing" => "injected",
+        _ => "undoing",
+    }
+}
+
+/// Lets the child run for a moment and stops it: the state of its journal while it stands still.
+fn stepped(shop: &Shop, child: &Child, step: Duration) -> String {
+    let pid = child.id() as i32;
+    let until = Instant::now() + step;
+    // SAFETY: signals to a child of ours that is not reaped yet.
+    unsafe { libc::kill(pid, libc::SIGCONT) };
+    while Instant::now() < until {
+        std::hint::spin_loop();
+    }
+    // SAFETY: as above.
+    unsafe { libc::kill(pid, libc::SIGSTOP) };
+    journal_state(shop)
 }
 
 /// The state that the journal's last record leads to.

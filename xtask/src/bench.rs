@@ -1,10 +1,17 @@
-//! `bench check [TREE]`: our `check` and the peers on the same tree, in turn, in one run.
+//! `bench check [TREE [ADVISORIES]]`: our `check` and the peers on the same tree, in turn, in one run.
 //!
 //! CPU time, wall time and peak memory of each whole process, as medians, and the ratio to ours; and how much each
-//! side looked for, since a ratio between unequal searches says nothing. A peer that is absent is said to be absent.
+//! side looked for, since a ratio between unequal searches says nothing. A peer that is absent is said to be absent,
+//! and one that ends with an error of its own is said to have failed: neither has figures.
+//! ADVISORIES is a folder of OSV JSON records: both our `check` and osv-scanner match against it, and against nothing
+//! else; without it both only read what is pulled in.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 use crate::tools;
 
@@ -16,114 +23,347 @@ struct Measured {
     memory_mb: f64,
 }
 
+/// One program to be measured.
+struct Side {
+    name: &'static str,
+    program: String,
+    args: Vec<String>,
+    /// Exit codes of an answer; any other is an error of the program.
+    answers: &'static [i32],
+    /// How much it looks for.
+    looks: String,
+    measured: Vec<Measured>,
+    failed: Option<String>,
+}
+
 pub fn run(args: &[&str]) -> Result<(), String> {
     match args {
-        ["check"] => check("."),
-        ["check", tree] => check(tree),
-        _ => Err("usage: cargo xtask bench check [TREE]".to_owned()),
+        ["check"] => check(".", None),
+        ["check", tree] => check(tree, None),
+        ["check", tree, advisories] => check(tree, Some(advisories)),
+        _ => Err("usage: cargo xtask bench check [TREE [ADVISORIES]]".to_owned()),
     }
 }
 
-fn check(tree: &str) -> Result<(), String> {
+fn check(tree: &str, advisories: Option<&str>) -> Result<(), String> {
     tools::cargo(&["build", "--quiet", "--release", "-p", "proofmark"])?;
-    let tree = Path::new(tree)
-        .canonicalize()
-        .map_err(|error| format!("{tree}: {error}"))?
-        .display()
-        .to_string();
-    let ours = tools::target().join("release/proofmark").display().to_string();
+    let tree = absolute(tree)?;
+    let advisories = advisories.map(absolute).transpose()?;
     let time = tools::find("time")
         .ok_or("GNU time is needed: apt-get install time")?
         .display()
         .to_string();
-    let rules = tools::output(&ours, &["explain"])?
-        .lines()
-        .filter(|id| id.starts_with("secret/"))
-        .count();
-    println!(
-        "tree {tree}\nours looks for {rules} kinds of secret, in tree and history, and reads Cargo.lock, package-lock.json and go.mod"
-    );
-    let peers: [(&str, Vec<&str>, &str); 3] = [
-        (
-            "betterleaks",
-            vec!["git", &tree, "-s", "--exit-code", "0"],
-            "secrets in history, about 250 rules",
-        ),
-        (
-            "syft",
-            vec!["scan", "dir", "-o", "cyclonedx-json", "-q"],
-            "SBOM, all its ecosystems",
-        ),
-        (
-            "osv-scanner",
-            vec!["scan", "source", "-r", &tree, "--offline"],
-            "lock files against its database",
-        ),
-    ];
-    let mut rows: Vec<(String, Vec<Measured>, String)> = vec![(
-        "proofmark check".to_owned(),
-        Vec::new(),
-        "secrets, SBOM, licences, vulnerabilities".to_owned(),
-    )];
+    let database = Database::of(advisories.as_deref())?;
+    let mut sides = vec![ours(&tree, advisories.as_deref(), &database)?];
     let mut absent = Vec::new();
-    for (name, _, looks) in &peers {
-        if tools::find(name).is_some() {
-            rows.push(((*name).to_owned(), Vec::new(), (*looks).to_owned()))
-        } else {
-            absent.push(*name)
+    for name in ["betterleaks", "syft", "osv-scanner"] {
+        match tools::find(name) {
+            Some(program) => sides.push(peer(name, &program, &tree, &database)?),
+            None => absent.push(name),
         }
     }
+    println!("tree {tree}");
     for _ in 0..RUNS {
-        for (name, measured, _) in &mut rows {
-            let dir = format!("dir:{tree}");
-            let (program, args): (String, Vec<&str>) = match peers.iter().find(|(peer, _, _)| peer == name) {
-                None => (ours.clone(), vec!["check", &tree, "--json"]),
-                Some((peer, args, _)) => {
-                    let program = tools::find(peer).ok_or("a peer vanished")?.display().to_string();
-                    (
-                        program,
-                        args.iter()
-                            .map(|arg| if *arg == "dir" { dir.as_str() } else { arg })
-                            .collect(),
-                    )
-                }
-            };
-            measured.push(measure(&time, &program, &args)?);
+        for side in sides.iter_mut().filter(|side| side.failed.is_none()) {
+            match measure(&time, side)? {
+                Ok(measured) => side.measured.push(measured),
+                Err(reason) => side.failed = Some(reason),
+            }
         }
     }
-    let median = |values: &[Measured], pick: fn(&Measured) -> f64| {
-        let mut sorted: Vec<f64> = values.iter().map(pick).collect();
-        sorted.sort_by(f64::total_cmp);
-        sorted[sorted.len() / 2]
-    };
-    println!(
-        "{:<16} {:>8} {:>8} {:>9} {:>9}  looks for",
-        "program", "cpu s", "wall s", "MB", "cpu/ours"
-    );
-    let own = median(&rows[0].1, |m| m.cpu_s);
-    for (name, measured, looks) in &rows {
-        let cpu = median(measured, |m| m.cpu_s);
-        let (wall, memory) = (median(measured, |m| m.wall_s), median(measured, |m| m.memory_mb));
-        println!(
-            "{name:<16} {cpu:>8.2} {wall:>8.2} {memory:>9.0} {:>9.2}  {looks}",
-            cpu / own
-        );
-    }
+    table(&sides);
     for name in absent {
         println!("{name:<16} absent: not measured");
     }
     Ok(())
 }
 
-/// One run under GNU time. The exit code is the program's business: findings make it non-zero.
-fn measure(time: &str, program: &str, args: &[&str]) -> Result<Measured, String> {
+fn absolute(path: &str) -> Result<String, String> {
+    let path = Path::new(path)
+        .canonicalize()
+        .map_err(|error| format!("{path}: {error}"))?;
+    path.into_os_string()
+        .into_string()
+        .map_err(|path| format!("{} is not UTF-8", path.display()))
+}
+
+fn ours(tree: &str, advisories: Option<&str>, database: &Database) -> Result<Side, String> {
+    let program = tools::target().join("release/proofmark").display().to_string();
+    let ids = tools::output(&program, &["explain"])?;
+    // Gaps have pages too, and are none of what is looked for: a rule's family says which they are.
+    let rules = ids.lines().filter(|id| id.starts_with("secret/")).count();
+    let formats: Vec<&str> = ids.lines().filter_map(|id| id.strip_prefix("ecosystem/")).collect();
+    let mut args = vec!["check".to_owned(), tree.to_owned(), "--json".to_owned()];
+    if let Some(advisories) = advisories {
+        args.extend(["--advisories".to_owned(), advisories.to_owned()]);
+    }
+    let looks = format!(
+        "{rules} kinds of secret in the tree and in HEAD's history; packages of {} ecosystems ({}) and their licences; {}",
+        formats.len(),
+        formats.join(", "),
+        records(database),
+    );
+    Ok(Side {
+        name: "proofmark check",
+        program,
+        args,
+        answers: &[0, 1, 3],
+        looks,
+        measured: Vec::new(),
+        failed: None,
+    })
+}
+
+fn peer(name: &'static str, program: &Path, tree: &str, database: &Database) -> Result<Side, String> {
+    let path = program.display().to_string();
+    let owned = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+    let (args, answers, looks): (_, &[i32], _) = match name {
+        "betterleaks" => {
+            let args = owned(&["git", tree, "-s", "--exit-code", "0"]);
+            (
+                args,
+                &[0],
+                format!(
+                    "{} rules for secrets in the history of every ref",
+                    embedded_rules(program)?
+                ),
+            )
+        }
+        "syft" => {
+            let list = tools::output(&path, &["cataloger", "list", "-o", "json"])?;
+            let args = vec![
+                "scan".to_owned(),
+                format!("dir:{tree}"),
+                "-o".to_owned(),
+                "cyclonedx-json".to_owned(),
+                "-q".to_owned(),
+            ];
+            (
+                args,
+                &[0],
+                format!("packages: {} catalogers for a folder", catalogers(&list)?),
+            )
+        }
+        _ => {
+            // Its call analysis compiles Go code of the tree to hide what is not called; our `check` has nothing like it.
+            let mut args = owned(&[
+                "scan",
+                "source",
+                "-r",
+                tree,
+                "--offline",
+                "--no-call-analysis=all",
+                "--local-db-path",
+            ]);
+            args.push(database.folder.display().to_string());
+            // 1: something is affected; 128: no lock file it reads.
+            (
+                args,
+                &[0, 1, 128],
+                format!("packages of lock files, without call analysis; {}", records(database)),
+            )
+        }
+    };
+    Ok(Side {
+        name,
+        program: path,
+        args,
+        answers,
+        looks,
+        measured: Vec::new(),
+        failed: None,
+    })
+}
+
+fn records(database: &Database) -> String {
+    match database.records {
+        0 => "no advisories (give a folder of OSV records)".to_owned(),
+        records => format!("{records} advisories of {} ecosystems", database.ecosystems),
+    }
+}
+
+/// betterleaks lists its rules nowhere, but carries its default configuration as text.
+fn embedded_rules(program: &Path) -> Result<usize, String> {
+    const RULE: &[u8] = b"\n[[rules]]\n";
+    let bytes = fs::read(program).map_err(|error| format!("{}: {error}", program.display()))?;
+    Ok(bytes.windows(RULE.len()).filter(|window| *window == RULE).count())
+}
+
+/// Those of syft's catalogers that run when a folder is scanned.
+fn catalogers(list: &str) -> Result<usize, String> {
+    let list: Value = serde_json::from_str(list).map_err(|error| format!("`syft cataloger list`: {error}"))?;
+    let all = list["catalogers"]
+        .as_array()
+        .ok_or("`syft cataloger list` has no catalogers")?;
+    let runs = |cataloger: &&Value| {
+        cataloger["tags"]
+            .as_array()
+            .is_some_and(|tags| tags.iter().any(|tag| tag == "directory"))
+    };
+    Ok(all.iter().filter(runs).count())
+}
+
+/// The advisories as osv-scanner wants them: `osv-scalibr/ECOSYSTEM/all.zip`.
+struct Database {
+    folder: PathBuf,
+    records: usize,
+    ecosystems: usize,
+}
+
+/// osv-scanner ends with an error where it has no database of an ecosystem it met: an empty one is none's advantage.
+const ECOSYSTEMS: [&str; 8] = [
+    "Go",
+    "Maven",
+    "NuGet",
+    "Packagist",
+    "PyPI",
+    "RubyGems",
+    "crates.io",
+    "npm",
+];
+/// A zip archive of no files: its end record.
+const EMPTY_ZIP: [u8; 22] = *b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+impl Database {
+    fn of(advisories: Option<&str>) -> Result<Database, String> {
+        let mut files = Vec::new();
+        if let Some(advisories) = advisories {
+            json_files(Path::new(advisories), &mut files)?;
+        }
+        let mut ecosystems: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        for file in &files {
+            let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            let record: Value =
+                serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+            let affected = record["affected"].as_array().into_iter().flatten();
+            let names: BTreeSet<&str> = affected
+                .filter_map(|affected| affected["package"]["ecosystem"].as_str())
+                .filter_map(|name| name.split(':').next())
+                .collect();
+            for name in names {
+                ecosystems.entry(name.to_owned()).or_default().push(file.clone());
+            }
+        }
+        let folder = tools::target().join("bench-advisories");
+        let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+        if folder.exists() {
+            fs::remove_dir_all(&folder).map_err(failed)?;
+        }
+        let named: BTreeSet<&str> = ecosystems.keys().map(String::as_str).chain(ECOSYSTEMS).collect();
+        for name in named {
+            let own = folder.join("osv-scalibr").join(name);
+            fs::create_dir_all(&own).map_err(failed)?;
+            match ecosystems.get(name) {
+                Some(files) => zip(&own.join("all.zip"), files)?,
+                None => fs::write(own.join("all.zip"), EMPTY_ZIP).map_err(failed)?,
+            }
+        }
+        Ok(Database {
+            records: files.len(),
+            ecosystems: ecosystems.len(),
+            folder,
+        })
+    }
+}
+
+fn json_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() {
+            json_files(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn zip(archive: &Path, files: &[PathBuf]) -> Result<(), String> {
+    let program = tools::find("zip").ok_or("zip is needed: apt-get install zip")?;
+    // In parts, so that no command line grows too long; each part is added to the same archive.
+    for part in files.chunks(1000) {
+        let status = Command::new(&program)
+            .args(["-q", "-j"])
+            .arg(archive)
+            .args(part)
+            .status();
+        if !status
+            .map_err(|error| format!("`zip` can't be started: {error}"))?
+            .success()
+        {
+            return Err(format!("`zip` could not write {}", archive.display()));
+        }
+    }
+    Ok(())
+}
+
+fn table(sides: &[Side]) {
+    let median = |values: &[Measured], pick: fn(&Measured) -> f64| {
+        let mut sorted: Vec<f64> = values.iter().map(pick).collect();
+        sorted.sort_by(f64::total_cmp);
+        sorted[sorted.len() / 2]
+    };
+    let row = |name: &str, figures: [f64; 3], own: [f64; 3]| {
+        let [cpu, wall, memory] = figures;
+        let ratios = [cpu / own[0], wall / own[1], memory / own[2]]
+            .map(|ratio| format!("{ratio:>6.2}"))
+            .join(" ");
+        println!("{name:<16} {cpu:>8.2} {wall:>8.2} {memory:>9.0}   {ratios}");
+    };
+    println!("medians of {RUNS} runs each, taken in turn; a ratio is to ours\n");
+    println!(
+        "{:<16} {:>8} {:>8} {:>9}   {:>6} {:>6} {:>6}",
+        "program", "cpu s", "wall s", "MB", "cpu", "wall", "MB"
+    );
+    let mut own = None;
+    let mut peers = [0.0, 0.0, 0.0_f64];
+    for side in sides {
+        if let Some(reason) = &side.failed {
+            println!("{:<16} failed: {reason}", side.name);
+            continue;
+        }
+        let figures = [
+            median(&side.measured, |m| m.cpu_s),
+            median(&side.measured, |m| m.wall_s),
+            median(&side.measured, |m| m.memory_mb),
+        ];
+        match own {
+            None => own = Some(figures),
+            Some(_) => peers = [peers[0] + figures[0], peers[1] + figures[1], peers[2].max(figures[2])],
+        }
+        row(side.name, figures, own.unwrap_or(figures));
+    }
+    if let (Some(own), true) = (own, peers[0] > 0.0) {
+        row("peers in turn", peers, own);
+    }
+    println!("\nwhat each looks for");
+    for side in sides {
+        println!("{:<16} {}", side.name, side.looks);
+    }
+}
+
+/// One run under GNU time; the inner error is the program's own.
+fn measure(time: &str, side: &Side) -> Result<Result<Measured, String>, String> {
     let out = Command::new(time)
-        .args(["-f", "%U %S %e %M", program])
-        .args(args)
+        .args(["-f", "%U %S %e %M", &side.program])
+        .args(&side.args)
         .stdout(Stdio::null())
         .output()
         .map_err(|error| format!("`{time}` can't be started: {error}"))?;
     let text = String::from_utf8_lossy(&out.stderr);
+    let code = out.status.code();
+    if !code.is_some_and(|code| side.answers.contains(&code)) {
+        let said = text
+            .lines()
+            .rev()
+            .filter(|line| !line.starts_with("Command exited"))
+            .nth(1)
+            .unwrap_or("")
+            .trim();
+        let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+        return Ok(Err(format!("{code}: {said}")));
+    }
     let last = text
         .lines()
         .rev()
@@ -134,11 +374,11 @@ fn measure(time: &str, program: &str, args: &[&str]) -> Result<Measured, String>
         .filter_map(|word| word.parse().ok())
         .collect();
     match numbers.as_slice() {
-        [user, system, wall, kilobytes] => Ok(Measured {
+        [user, system, wall, kilobytes] => Ok(Ok(Measured {
             cpu_s: user + system,
             wall_s: *wall,
             memory_mb: kilobytes / 1024.0,
-        }),
-        _ => Err(format!("`{program}` gave no times: {text}")),
+        })),
+        _ => Err(format!("`{}` gave no times: {text}", side.program)),
     }
 }

@@ -15,18 +15,12 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Keys and trust root; default: `proofmark` in the XDG data folder
-    #[arg(
-        long,
-        global = true,
-        env = "PROOFMARK_HOME",
-        value_name = "FOLDER",
-        hide_env_values = true
-    )]
+    /// Keys and trust root; default: $PROOFMARK_HOME, or else `proofmark` in the XDG data folder
+    #[arg(long, global = true, value_name = "FOLDER")]
     pub home: Option<PathBuf>,
 
     /// Judge at this time (RFC 3339) instead of now; recorded in the evidence
-    #[arg(long, global = true, value_name = "TIME")]
+    #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     pub as_of: Option<evidence::Timestamp>,
 
     /// Never use the network beyond loopback (nothing here ever does; accepted so that scripts can insist)
@@ -46,6 +40,7 @@ pub struct Cli {
 pub enum Command {
     /// Write a commented proofmark.toml, keys and trust root (outside the tree), and the pre-commit hook
     Init {
+        /// Folder of the repository
         #[arg(default_value = ".")]
         path: PathBuf,
     },
@@ -53,6 +48,7 @@ pub enum Command {
     Check(Check),
     /// What the pre-commit hook runs: secrets in the working tree, nothing else
     Hook {
+        /// Folder of the repository
         #[arg(default_value = ".")]
         path: PathBuf,
     },
@@ -64,6 +60,7 @@ pub enum Command {
     Verify(Verify),
     /// Print the SBOM of a repository (CycloneDX 1.6 JSON)
     Sbom {
+        /// Folder of the repository
         #[arg(default_value = ".")]
         path: PathBuf,
     },
@@ -79,15 +76,25 @@ pub enum Command {
     /// Approve, with the approver's keys and until a day, what no rule may let pass
     Approve(Approve),
     /// Print the page of a rule, fault, control or stage; without an id: list them
-    Explain { id: Option<String> },
+    Explain {
+        /// What stands in brackets in a message, or the last part of it
+        id: Option<String>,
+    },
     /// Print shell completions
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
     /// Write man pages into a folder
-    Man { folder: PathBuf },
+    Man {
+        /// Where to; made if it isn't there
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
 pub struct Check {
+    /// Folder of the repository
     #[arg(default_value = ".")]
     pub path: PathBuf,
     /// Folder of OSV JSON records to match against; default: the one proofmark.toml names
@@ -106,6 +113,7 @@ pub struct Check {
 
 #[derive(Debug, Args)]
 pub struct Release {
+    /// Folder of proofmark.toml
     #[arg(default_value = ".")]
     pub path: PathBuf,
     /// The last stage to take it to
@@ -146,7 +154,7 @@ pub struct Run {
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     pub path: PathBuf,
     /// Name of what it makes
-    #[arg(long)]
+    #[arg(long, value_parser = filled)]
     pub name: String,
     /// The file it makes, relative to the folder
     #[arg(long)]
@@ -174,13 +182,17 @@ pub struct Verify {
 #[derive(Debug, Subcommand)]
 pub enum Db {
     /// Print the digest of a folder of OSV records, as `advisories.digest` pins it
-    Digest { folder: PathBuf },
+    Digest {
+        /// Folder of OSV JSON records
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Chaos {
     /// Undo what a release that was killed left behind, and nothing more; every `release` begins with the same
     Undo {
+        /// Folder of proofmark.toml
         #[arg(default_value = ".")]
         path: PathBuf,
     },
@@ -190,11 +202,13 @@ pub enum Chaos {
 pub enum Log {
     /// One line an entry
     List {
+        /// Folder of proofmark.toml
         #[arg(default_value = ".")]
         path: PathBuf,
     },
     /// Verify the whole log again: journal, tiles, checkpoint, envelopes, signatures
     Fsck {
+        /// Folder of proofmark.toml
         #[arg(default_value = ".")]
         path: PathBuf,
     },
@@ -211,10 +225,10 @@ pub struct Approve {
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     pub path: PathBuf,
     /// Why; stands in the log for good
-    #[arg(long)]
+    #[arg(long, value_parser = filled)]
     pub reason: String,
-    /// Until when (RFC 3339)
-    #[arg(long, value_name = "TIME")]
+    /// Until when (RFC 3339; a day alone means its beginning, UTC)
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub expires: evidence::Timestamp,
 }
 
@@ -228,4 +242,18 @@ pub enum What {
     Rerun,
     /// One finding
     Finding,
+}
+
+/// A time, or a day alone.
+fn time(text: &str) -> Result<evidence::Timestamp, String> {
+    text.parse()
+        .or_else(|_| format!("{text}T00:00:00Z").parse())
+        .map_err(|_: evidence::TimeError| "write it like 2027-01-31T00:00:00Z or 2027-01-31".to_owned())
+}
+
+fn filled(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("it may not be empty".to_owned());
+    }
+    Ok(text.to_owned())
 }

@@ -391,6 +391,8 @@ fn plausible(found: &Assignment<'_>, text: &Text<'_>) -> bool {
         && !checks::placeholder(value)
         && !names_itself(value, &found.name)
         && !path_or_url(value)
+        && !numbered(value, found.quoted)
+        && !after_a_text(value)
         && (found.quoted || !code(value))
         && !minified(text, found.range.start)
 }
@@ -399,6 +401,8 @@ fn plausible(found: &Assignment<'_>, text: &Text<'_>) -> bool {
 fn names_itself(value: &[u8], name: &str) -> bool {
     let lower = String::from_utf8_lossy(value).to_ascii_lowercase();
     lower == name
+        // `LayerRootPassword = "RootPassword"`.
+        || value.len() >= 8 && name.ends_with(&lower)
         || [
             "passw",
             "passwd",
@@ -435,6 +439,30 @@ fn path_or_url(value: &[u8]) -> bool {
         || starts("ssh-")
         || starts("ecdsa-")
         || starts("pkg:")
+}
+
+/// Numbers that say when, where or which: the version of a package named `…-keys`, and without quotes a place in a file
+/// (`fuse_pass.py:58:28-46`), a time or a span of versions.
+fn numbered(value: &[u8], quoted: bool) -> bool {
+    let start = value.iter().take_while(|byte| b"^~<>=v".contains(byte)).count();
+    let text = std::str::from_utf8(&value[start..]).unwrap_or("");
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let core = text.split(['-', '+']).next().unwrap_or("");
+    let parts: Vec<&str> = core.split('.').collect();
+    let version = text.len() <= 32 && parts.len() == 3 && parts.iter().all(|part| number(part) && part.len() <= 6);
+    let place = || {
+        let separated = text.bytes().any(|byte| matches!(byte, b':' | b'.' | b'-'));
+        let digits = text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b":.-TZ+".contains(&byte));
+        separated && digits && text.starts_with(|first: char| first.is_ascii_digit())
+    };
+    version || !quoted && place()
+}
+
+/// What stands between two texts of a program, taken for a text: `prompt("Password: "), f("…")`.
+fn after_a_text(value: &[u8]) -> bool {
+    matches!(value, [b')', b')' | b',' | b';' | b'.', ..])
 }
 
 /// An expression rather than a value: `config.password`, `get_token()`, `self->secret`.
@@ -523,4 +551,49 @@ fn identifier(value: &[u8]) -> bool {
     let digits = value.iter().filter(|byte| byte.is_ascii_digit()).count();
     let one_case = !value.iter().any(u8::is_ascii_lowercase) || !value.iter().any(u8::is_ascii_uppercase);
     joined && plain && (digits == 0 && one_case || digits * 6 <= value.len() && checks::wordlike(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::matcher::testing::{ALNUM, check, noise};
+
+    #[test]
+    fn numbers_and_texts_are_no_secrets() {
+        let (password, secret) = ("secret/generic-password", "secret/generic-secret");
+        for (rule, path, text) in [
+            (
+                password,
+                "mypy.txt",
+                "ERROR a/lift_constants_pass.py:58:28-46: No attribute",
+            ),
+            (password, "mypy.txt", "a/replace_view_ops_pass.py:18:24: error: Name"),
+            (password, "ty.txt", "a/graph_passes.py:1089:35: warning"),
+            (password, "VERSIONS", "spwd: 3.0-3.12"),
+            (
+                password,
+                "list.xml",
+                "<PasswordLastUsed>2014-10-10T14:37:51Z</PasswordLastUsed>",
+            ),
+            (password, "api.go", "LayerKeysMysqlRootPassword = \"MysqlRootPassword\""),
+            (
+                password,
+                "cli.js",
+                "(e=\"Input new password: \"),E=n.limit;!S;)n.limit=h,k(\"x1\")",
+            ),
+            (
+                secret,
+                "package.json",
+                "\"transform-duplicate-keys\": \"7.0.0-beta.49\",",
+            ),
+            (
+                secret,
+                "package.json",
+                "\"transform-duplicate-keys\": \"^7.0.0-alpha.17\",",
+            ),
+        ] {
+            check(rule, path, text, None);
+        }
+        let value = format!("1.2.{}", noise(ALNUM, 20));
+        check(secret, "app.conf", &format!("api_key = \"{value}\""), Some(&value));
+    }
 }
