@@ -178,7 +178,7 @@ fn peer(name: &'static str, program: &Path, tree: &str, database: &Database) -> 
 fn records(database: &Database) -> String {
     match database.records {
         0 => "no advisories (give a folder of OSV records)".to_owned(),
-        records => format!("{records} advisories of {} ecosystems", database.ecosystems),
+        records => format!("{records} advisories, ecosystems: {}", database.ecosystems),
     }
 }
 

@@ -40,6 +40,11 @@ impl Api {
     pub fn routes(&self) -> Vec<String> {
         self.operations.iter().map(Operation::route).collect()
     }
+
+    /// The routes for which the document asks for credentials.
+    pub fn secured_routes(&self) -> Vec<String> {
+        self.operations.iter().filter(|operation| operation.is_secured()).map(Operation::route).collect()
+    }
 }
 
 /// One method of one path.

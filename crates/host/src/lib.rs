@@ -7,6 +7,8 @@
 //!
 //! Start reading at [`process::run`]; what a process tree is kept from is told in [`process`].
 
+#[cfg(unix)]
+mod beneath;
 mod clock;
 mod lock;
 pub mod process;
@@ -14,6 +16,8 @@ mod random;
 #[cfg(unix)]
 mod storage;
 
+#[cfg(unix)]
+pub use beneath::{read_beneath, remove_beneath};
 pub use clock::now;
 pub use lock::{FileLock, LockError};
 pub use random::random_seed;

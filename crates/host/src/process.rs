@@ -9,13 +9,17 @@
 //!   Where we are root, `/sys` and the settings in `/proc` are read-only: they could start programs outside.
 //! - It has no terminal, no standard input, and no open file of ours.
 //!
-//! What it is not kept from: everything else that its user may do. It can change the user's other files (a shell
-//! start-up file, say), and ask a daemon that it reaches by socket to act outside; hide such a socket's folder too.
-//! Working directory, temporary files and network stay as they are.
+//! - With [`Command::writable`] it can change no file, name, mode or time elsewhere: everything but these folders is
+//!   mounted read-only. What was read-only in them stays so, and what is hidden in them stays hidden.
+//!
+//! What it is not kept from: everything else that its user may do. Without a list of writable folders it can change
+//! the user's other files (a shell start-up file, say). It can ask a daemon that it reaches by socket to act outside;
+//! hide such a socket's folder too. Working directory, temporary files and network stay as they are.
 //!
 //! Where user namespaces are refused, Landlock stands in: hidden folders can't be opened or written, though their
 //! names can be listed, and only what lay beside them at the start can be opened or written at all, so that a
-//! new file directly in a folder above a hidden one is refused. Where there is neither, [`Isolation::name`] says `none`.
+//! new file directly in a folder above a hidden one is refused. With writable folders nothing else can be written,
+//! though mode and times of the user's files can be changed everywhere. Where there is neither, [`Isolation::name`] says `none`.
 //!
 //! Namespaces need our own process to be dumpable (the default): the kernel gives the files that name a
 //! namespace's users to root otherwise.
@@ -95,6 +99,12 @@ pub struct Command {
     /// Folders that the tree must not see. Each must exist (make it first), and may be a symbolic link to a folder.
     /// Neither it nor a folder above it may be replaced while the tree runs: what comes in its place is not hidden.
     pub hide: Vec<PathBuf>,
+    /// `None`: the tree writes wherever its user may. `Some`: only in these folders and below, harmless devices and
+    /// shared memory (`/dev/shm`) aside; an output file of ours is written wherever it is. Each must exist, must not
+    /// be `/` or of the kernel, and may be a symbolic link to a folder, which is followed now: no link of an earlier
+    /// tree may lie on the way. `hide` wins. Two folders of the list are two mounts: files are not moved between
+    /// them by name (`EXDEV`). Where the host can't do that, [`Isolation::read_only`] is false.
+    pub writable: Option<Vec<PathBuf>>,
     pub isolation: Wanted,
     /// Watch which files the tree reads, writes and executes and where it connects.
     pub observe: bool,
@@ -113,6 +123,7 @@ impl Command {
             stdout: Sink::Null,
             stderr: Sink::Null,
             hide: Vec::new(),
+            writable: None,
             isolation: Wanted::BestEffort,
             observe: false,
             timeout: None,
@@ -166,10 +177,12 @@ pub struct Isolation {
     pub pid_namespace: bool,
     pub landlock: bool,
     pub no_new_privs: bool,
+    /// Nothing but the folders in [`Command::writable`] can be written; false where there was no such list.
+    pub read_only: bool,
 }
 
 impl Isolation {
-    /// `user+mount+pid namespaces, no_new_privs, landlock`, or what there is of it; `none` where neither namespaces
+    /// `user+mount+pid namespaces, no_new_privs, landlock, read-only world`, or what there is of it; `none` where neither namespaces
     /// nor Landlock keep the tree from anything.
     pub fn name(&self) -> String {
         let namespaces: Vec<&str> = [
@@ -192,6 +205,9 @@ impl Isolation {
         }
         if self.landlock {
             parts.push("landlock".to_owned());
+        }
+        if self.read_only {
+            parts.push("read-only world".to_owned());
         }
         parts.join(", ")
     }
@@ -332,6 +348,8 @@ pub enum ProcessError {
     CantRun { program: OsString, reason: String },
     #[error("can't hide `{}`: {reason}", path.display())]
     CantHide { path: PathBuf, reason: String },
+    #[error("can't leave `{}` writable: {reason}", path.display())]
+    CantLeaveWritable { path: PathBuf, reason: String },
     #[error("the host can't isolate a process: {reason}")]
     NoIsolation { reason: String },
     #[error("can't {operation} `{}`: {reason}", path.display())]
@@ -352,13 +370,14 @@ mod tests {
 
     #[test]
     fn isolation_is_named_by_what_there_is() {
-        let check = |user, mount, pid, landlock, no_new_privs, expect: &str| {
+        let check = |user, mount, pid, landlock, no_new_privs, read_only, expect: &str| {
             let isolation = Isolation {
                 user_namespace: user,
                 mount_namespace: mount,
                 pid_namespace: pid,
                 landlock,
                 no_new_privs,
+                read_only,
             };
             assert_eq!(isolation.name(), expect);
         };
@@ -368,10 +387,11 @@ mod tests {
             true,
             true,
             true,
-            "user+mount+pid namespaces, no_new_privs, landlock",
+            true,
+            "user+mount+pid namespaces, no_new_privs, landlock, read-only world",
         );
-        check(false, false, false, true, true, "no_new_privs, landlock");
-        check(false, false, false, false, true, "none");
-        check(false, false, false, false, false, "none");
+        check(false, false, false, true, true, false, "no_new_privs, landlock");
+        check(false, false, false, false, true, false, "none");
+        check(false, false, false, false, false, false, "none");
     }
 }

@@ -1,6 +1,6 @@
 //! Attacks from inside a tree, as a table of rows: each is a real attempt, made by this same program in the tree.
 //!
-//! Each row is run three ways: in namespaces, under Landlock alone (this program first forbids itself user namespaces),
+//! Each row is run three ways: in namespaces (with the kernel's newer mount calls and without), under Landlock alone (this program first forbids itself user namespaces),
 //! and with no isolation, where the rows that say so must succeed, or the attempt would prove nothing. All of that
 //! as the user who runs the tests and, if that is root, as `nobody` too.
 #![cfg(target_os = "linux")]
@@ -39,13 +39,17 @@ use Genuine::{Everybody, Root, Unknown};
 
 struct Row(&'static str, Genuine, fn(&Scene) -> Came);
 
-/// The one row that Landlock alone doesn't refuse: names stay visible.
-const NAMESPACES_ONLY: &str = "list the hidden folder";
+/// The rows that Landlock alone doesn't refuse: names stay visible, and modes can be changed.
+const NAMESPACES_ONLY: [&str; 3] = [
+    "list the hidden folder",
+    "change the mode of a file outside",
+    "change the mode of /dev/null",
+];
 
 const ROWS: &[Row] = &[
     Row("read the key", Everybody, |scene| came(fs::read(&scene.key))),
     Row("read the key by a link", Everybody, |scene| came(fs::read(&scene.link))),
-    Row(NAMESPACES_ONLY, Everybody, |scene| {
+    Row(NAMESPACES_ONLY[0], Everybody, |scene| {
         match fs::read_dir(scene.hidden()).map(Iterator::count) {
             Ok(0) => Refused("empty".to_owned()),
             other => came(other),
@@ -195,6 +199,122 @@ const ROWS: &[Row] = &[
     }),
 ];
 
+/// Against a tree that may write in its working directory and one folder beside it only.
+const WRITES: &[Row] = &[
+    Row("write outside", Everybody, |scene| {
+        came(fs::write(scene.outside("new"), "x"))
+    }),
+    Row("write in the home above", Everybody, |scene| {
+        came(fs::write(scene.base().join(".profile"), "x"))
+    }),
+    Row("make a folder outside", Everybody, |scene| {
+        came(fs::create_dir(scene.outside("folder")))
+    }),
+    Row("overwrite a program", Everybody, |scene| {
+        came(fs::write(scene.outside("program"), "x"))
+    }),
+    Row("replace a program", Everybody, |scene| {
+        let new = scene.outside("program.new");
+        came(fs::write(&new, "x").and_then(|()| fs::rename(&new, scene.outside("program"))))
+    }),
+    Row("move a program of one's own there", Everybody, |scene| {
+        let own = scene.scratch.join("own");
+        fs::write(&own, "x").unwrap();
+        came(fs::rename(&own, scene.outside("program")))
+    }),
+    Row("append to a start-up file", Everybody, |scene| {
+        came(fs::OpenOptions::new().append(true).open(scene.outside("profile")))
+    }),
+    Row("cut a file outside short", Everybody, |scene| {
+        // SAFETY: a C string.
+        call(unsafe { libc::truncate(c(&scene.outside("profile")).as_ptr(), 0) })
+    }),
+    Row(NAMESPACES_ONLY[1], Everybody, |scene| {
+        came(fs::set_permissions(
+            scene.outside("profile"),
+            fs::Permissions::from_mode(0o644),
+        ))
+    }),
+    Row(NAMESPACES_ONLY[2], Root, |_| {
+        // The mode that it has: nobody is harmed where this comes through.
+        came(fs::set_permissions("/dev/null", fs::Permissions::from_mode(0o666)))
+    }),
+    Row("write through a link to outside", Everybody, |scene| {
+        let link = scene.scratch.join("to-program");
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(scene.outside("program"), &link).unwrap();
+        came(fs::write(&link, "x"))
+    }),
+    Row("write through a second name", Everybody, |scene| {
+        let second = scene.scratch.join("second");
+        let _ = fs::remove_file(&second);
+        came(fs::hard_link(scene.outside("program"), &second).and_then(|()| fs::write(&second, "x")))
+    }),
+    Row("write outside through one's own root", Everybody, |scene| {
+        let below = scene.outside("new");
+        came(fs::write(
+            Path::new("/proc/self/root").join(below.strip_prefix("/").unwrap()),
+            "x",
+        ))
+    }),
+    Row("write outside through the working directory", Everybody, |_| {
+        came(fs::write("/proc/self/cwd/../outside/new", "x"))
+    }),
+    Row("write outside through the wrapper's root", Everybody, |scene| {
+        let below = scene.outside("new");
+        came(fs::write(
+            scene.wrapper("root").join(below.strip_prefix("/").unwrap()),
+            "x",
+        ))
+    }),
+    Row("rename the tree", Everybody, |scene| {
+        there_and_back(&scene.scratch, &scene.base().join("away"))
+    }),
+    Row("rename the parent of the tree", Everybody, |scene| {
+        there_and_back(&scene.base(), &scene.base().with_extension("away"))
+    }),
+    Row("put a folder in place of the writable one", Everybody, |scene| {
+        there_and_back(&scene.base().join("other"), &scene.scratch.join("away"))
+    }),
+    Row("remove a file outside", Everybody, |scene| {
+        came(fs::remove_file(scene.outside("profile")))
+    }),
+    Row("remount the root", Unknown, |scene| {
+        remount_and_write(scene, Path::new("/"))
+    }),
+    Row("unmount the tree", Unknown, |scene| {
+        unmount_and_write(scene, &scene.scratch)
+    }),
+    Row("remount the root in a namespace of one's own", Unknown, |scene| {
+        nested(|| remount_and_write(scene, Path::new("/")))
+    }),
+    Row("set its attributes in a namespace of one's own", Unknown, |scene| {
+        nested(|| clear_read_only(scene))
+    }),
+    Row("unmount the tree in a namespace of one's own", Unknown, |scene| {
+        nested(|| unmount_and_write(scene, &scene.scratch))
+    }),
+    Row("write to a copy in a namespace of one's own", Unknown, |scene| {
+        nested(|| copy_and_write(scene))
+    }),
+    Row("remount a copy in a namespace of one's own", Unknown, |scene| {
+        nested(|| match copy_and_write(scene) {
+            Refused(_) => remount_and_write(scene, &scene.scratch.join("copy")),
+            through => through,
+        })
+    }),
+    Row("enter the mounts of the wrapper and write", Unknown, |scene| {
+        enter_mounts(scene.pid)
+    }),
+];
+
+/// What a tree with a list of writable folders must still be able to do.
+const ALLOWED: &str = "set -e; echo x > own; mkdir folder; mv own folder/moved; ln folder/moved second; rm -r folder second; \
+    echo x > ../other/file; chmod 600 ../other/file; rm ../other/file; \
+    echo x > /dev/null; : >> /dev/null; head -c 1 /dev/urandom > /dev/zero; \
+    echo x > /dev/shm/host-test-$$; rm /dev/shm/host-test-$$; \
+    cat ../outside/program > /dev/null; ../outside/program; echo allowed";
+
 /// What the attacker knows.
 struct Scene {
     key: PathBuf,
@@ -211,6 +331,23 @@ struct Scene {
 const SECRET: &[u8; 16] = b"a wrapper's key!";
 
 impl Scene {
+    fn base(&self) -> PathBuf {
+        self.scratch.parent().unwrap().to_owned()
+    }
+
+    /// A file that the tree may only read.
+    fn outside(&self, name: &str) -> PathBuf {
+        self.base().join("outside").join(name)
+    }
+
+    fn furnish_outside(&self) {
+        let _ = fs::remove_dir_all(self.outside(""));
+        fs::create_dir(self.outside("")).unwrap();
+        fs::write(self.outside("profile"), "umask 077\n").unwrap();
+        fs::write(self.outside("program"), "#!/bin/sh\nexit 0\n").unwrap();
+        fs::set_permissions(self.outside("program"), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
     fn hidden(&self) -> PathBuf {
         self.key.parent().unwrap().to_owned()
     }
@@ -375,6 +512,60 @@ fn remount(scene: &Scene) -> Came {
     }
 }
 
+fn there_and_back(from: &Path, to: &Path) -> Came {
+    let moved = fs::rename(from, to);
+    let _ = fs::rename(to, from);
+    came(moved)
+}
+
+fn remount_and_write(scene: &Scene, path: &Path) -> Came {
+    match mount(None, path, libc::MS_REMOUNT | libc::MS_BIND) {
+        Through(_) => came(fs::write(scene.outside("new"), "x")),
+        refused => refused,
+    }
+}
+
+fn unmount_and_write(scene: &Scene, path: &Path) -> Came {
+    match unmount(path) {
+        Through(_) => came(fs::write(scene.outside("new"), "x")),
+        refused => refused,
+    }
+}
+
+fn clear_read_only(scene: &Scene) -> Came {
+    let change = libc::mount_attr {
+        attr_set: 0,
+        attr_clr: libc::MOUNT_ATTR_RDONLY,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: `change` has the size that is given with it.
+    let changed = call(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            libc::AT_RECURSIVE,
+            &raw const change,
+            size_of::<libc::mount_attr>(),
+        )
+    });
+    match changed {
+        Through(_) => came(fs::write(scene.outside("new"), "x")),
+        refused => refused,
+    }
+}
+
+fn copy_and_write(scene: &Scene) -> Came {
+    let copy = scene.scratch.join("copy");
+    let _ = fs::create_dir(&copy);
+    mount(Some(Path::new("none")), Path::new("/"), libc::MS_REC | libc::MS_PRIVATE);
+    match mount(Some(&scene.outside("")), &copy, libc::MS_BIND | libc::MS_REC) {
+        Through(_) => came(fs::write(copy.join("new"), "x")),
+        refused => refused,
+    }
+}
+
 fn copy_root(scene: &Scene) -> Came {
     // SAFETY: C strings; the descriptor is left to our exit.
     unsafe {
@@ -526,7 +717,11 @@ fn attacker() {
     let (Some(scene), Ok(name)) = (Scene::from_environment(), std::env::var("HOST_TEST_ROW")) else {
         return;
     };
-    let Row(_, _, attempt) = ROWS.iter().find(|Row(candidate, ..)| *candidate == name).unwrap();
+    let Row(_, _, attempt) = ROWS
+        .iter()
+        .chain(WRITES)
+        .find(|Row(candidate, ..)| *candidate == name)
+        .unwrap();
     let (code, said) = match attempt(&scene) {
         Through(said) => (CAME_THROUGH, said),
         Refused(said) => (WAS_REFUSED, said),
@@ -539,6 +734,8 @@ fn attacker() {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Host {
     Willing,
+    /// As before Linux 5.12.
+    NoMountAttributes,
     NoUserNamespaces,
     NoLandlockEither,
 }
@@ -548,6 +745,7 @@ enum Host {
 fn wrapper() {
     let host = match std::env::var("HOST_TEST_HOST").as_deref() {
         Ok("Willing") => Host::Willing,
+        Ok("NoMountAttributes") => Host::NoMountAttributes,
         Ok("NoUserNamespaces") => Host::NoUserNamespaces,
         Ok("NoLandlockEither") => Host::NoLandlockEither,
         _ => return,
@@ -579,12 +777,32 @@ fn wrapper() {
         address: secret.as_ptr().addr(),
         descriptor: open.as_raw_fd(),
     };
+    scene.furnish_outside();
+    let other = base.join("other");
+    fs::create_dir(&other).unwrap();
+    // Once more with hidden folders below a writable one: that must open nothing.
+    let above = scene.hidden().parent().unwrap().to_owned();
+    let lists: [(&[Row], Option<Vec<PathBuf>>); 3] = [
+        (ROWS, None),
+        (
+            ROWS,
+            Some(vec![scene.scratch.clone(), above, base.join("above/hidden")]),
+        ),
+        (WRITES, Some(vec![scene.scratch.clone(), other])),
+    ];
     let is_root = rustix::process::getuid().is_root();
     let mut wrong = Vec::new();
-    for Row(name, genuine, _) in ROWS {
+    let rows = lists
+        .iter()
+        .enumerate()
+        // Without isolation a list changes nothing, and what the first round made is in the way of a second.
+        .filter(|(round, _)| host != Host::NoLandlockEither || *round != 1)
+        .flat_map(|(_, (rows, writable))| rows.iter().map(move |row| (row, writable)));
+    for (Row(name, genuine, _), writable) in rows {
         let attack = |isolation: Wanted| {
             let mut command = this_test("attacker", &scene.scratch, isolation);
             command.hide = vec![scene.hidden()];
+            command.writable.clone_from(writable);
             command.env.insert("HOST_TEST_ROW".into(), name.into());
             scene.to_environment(&mut command);
             let finished = run_it(command);
@@ -600,11 +818,14 @@ fn wrapper() {
         if host != Host::NoLandlockEither {
             let (through, said, isolation) = attack(Wanted::Required);
             let expect = match host {
-                Host::Willing => "user+mount+pid namespaces, no_new_privs",
+                Host::Willing | Host::NoMountAttributes => "user+mount+pid namespaces, no_new_privs",
                 _ => "no_new_privs, landlock",
             };
             assert!(isolation.name().starts_with(expect), "{}", isolation.name());
-            let expected = host == Host::NoUserNamespaces && *name == NAMESPACES_ONLY;
+            let read_only = isolation.name().ends_with(", read-only world");
+            assert_eq!(read_only, writable.is_some(), "{}", isolation.name());
+            let expected =
+                host == Host::NoUserNamespaces && NAMESPACES_ONLY.contains(name) && (is_root || *genuine == Everybody);
             println!("{name}: {} ({said})", if through { "came through" } else { "refused" });
             if through != expected {
                 wrong.push(format!("{name}: came through: {through}, {said}"));
@@ -614,10 +835,19 @@ fn wrapper() {
             let nested = name.contains("namespace of one's own");
             let (through, said, isolation) = attack(Wanted::None);
             assert_eq!(isolation.name(), "none");
+            scene.furnish_outside();
             if !through && !nested && (is_root || *genuine == Everybody) {
                 wrong.push(format!("{name}: refused without isolation, {said}"));
             }
         }
+    }
+    if host != Host::NoLandlockEither {
+        let mut command = common::shell(ALLOWED, &scene.scratch, Wanted::Required);
+        command.hide = vec![scene.hidden()];
+        command.writable.clone_from(&lists[2].1);
+        let finished = run_it(command);
+        let said = text(&finished.stdout);
+        assert_eq!(said, "allowed\n", "{}", text(&finished.stderr));
     }
     if host == Host::NoLandlockEither {
         let mut command = this_test("attacker", &scene.scratch, Wanted::Required);
@@ -645,21 +875,30 @@ fn refuse_ourselves(host: Host) {
         step(libc::BPF_JMP | libc::BPF_JEQ, call, yes, no)
     };
     let answer = |value| step(libc::BPF_RET, value, 0, 0);
-    let refused = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EPERM).unwrap();
+    let no_call = libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).unwrap();
     let landlock = match host {
-        Host::NoLandlockEither => libc::SECCOMP_RET_ERRNO | u32::try_from(libc::ENOSYS).unwrap(),
+        Host::NoLandlockEither => no_call,
         _ => libc::SECCOMP_RET_ALLOW,
+    };
+    let (attributes, namespaces) = match host {
+        Host::NoMountAttributes => (no_call, libc::SECCOMP_RET_ALLOW),
+        _ => (
+            libc::SECCOMP_RET_ALLOW,
+            libc::SECCOMP_RET_ERRNO | u32::try_from(libc::EPERM).unwrap(),
+        ),
     };
     let new_user = u32::try_from(libc::CLONE_NEWUSER).unwrap();
     let mut steps = [
         load(0),
         equal(libc::SYS_landlock_create_ruleset, 0, 1),
         answer(landlock),
+        equal(libc::SYS_mount_setattr, 0, 1),
+        answer(attributes),
         equal(libc::SYS_clone, 1, 0),
         equal(libc::SYS_unshare, 0, 3),
         load(16),
         step(libc::BPF_JMP | libc::BPF_JSET, new_user, 0, 1),
-        answer(refused),
+        answer(namespaces),
         answer(libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog {
@@ -712,6 +951,11 @@ fn with_each_user(host: Host) {
 #[test]
 fn namespaces_hold() {
     with_each_user(Host::Willing);
+}
+
+#[test]
+fn namespaces_hold_on_an_older_kernel() {
+    with_each_user(Host::NoMountAttributes);
 }
 
 #[test]

@@ -195,6 +195,29 @@ fn a_cargo_build_names_its_sources_and_its_tools() {
 }
 
 #[test]
+fn a_cargo_build_writes_in_its_tree_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    package(&folder);
+    // A build needs no other folder: the caches of cargo stay read-only.
+    let mut command = build(&folder, Wanted::BestEffort);
+    command.writable = Some(vec![folder.clone()]);
+    let finished = run_it(command);
+    assert!(finished.status.success(), "{}", text(&finished.stderr));
+    assert!(folder.join("target/debug/small").is_file());
+    // Not even that of sources; results go elsewhere.
+    fs::remove_dir_all(folder.join("target")).unwrap();
+    let results = tempfile::tempdir().unwrap();
+    let mut command = build(&folder, Wanted::BestEffort);
+    command.writable = Some(vec![results.path().to_owned()]);
+    command.env.insert("CARGO_TARGET_DIR".into(), results.path().into());
+    let finished = run_it(command);
+    assert!(finished.status.success(), "{}", text(&finished.stderr));
+    assert!(results.path().join("debug/small").is_file());
+    assert!(!folder.join("target").exists());
+}
+
+#[test]
 fn a_service_is_observed_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().canonicalize().unwrap();

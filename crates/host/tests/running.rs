@@ -308,6 +308,54 @@ fn an_isolated_tree_has_devices_and_processes_of_its_own() {
 }
 
 #[test]
+fn folders_that_cannot_be_left_writable_say_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().canonicalize().unwrap();
+    std::fs::write(here.join("plain"), "no folder").unwrap();
+    let check = |path: &str, expect: &str| {
+        for way in WAYS {
+            let mut command = program("true", &[], &here, way);
+            command.writable = Some(vec![here.join(path)]);
+            let error = run(command, &Cancel::new()).unwrap_err().to_string();
+            let path = here.join(path);
+            let start = format!("can't leave `{}` writable: {expect}", path.display());
+            assert!(error.starts_with(&start), "{error}");
+        }
+    };
+    check("none", "No such file");
+    check("plain", "it is not a folder");
+    check("/", "nothing would be read-only");
+    for kernels in ["/proc", "/sys", "/dev"] {
+        check(kernels, "it belongs to the kernel");
+    }
+}
+
+#[test]
+fn writable_folders_are_followed_and_may_overlap_or_be_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().canonicalize().unwrap();
+    std::fs::create_dir_all(here.join("tree/below")).unwrap();
+    std::os::unix::fs::symlink("tree", here.join("link")).unwrap();
+    let check = |writable: &[&str], script: &str, expect: bool| {
+        let mut command = shell(script, &here.join("tree"), Wanted::BestEffort);
+        command.writable = Some(writable.iter().map(|name| here.join(name)).collect());
+        let finished = run_it(command);
+        if !finished.isolation.read_only {
+            println!("not run: this host can't make everything read-only");
+            return;
+        }
+        assert_eq!(finished.status.success(), expect, "{writable:?} {script}");
+    };
+    let moves = "echo x > file && mv file below/file && rm below/file";
+    check(&["link"], moves, true);
+    // One mount, so that a rename is one.
+    check(&["tree/below", "tree", "tree"], moves, true);
+    check(&["tree/below"], "echo x > file", false);
+    check(&[], "echo x > below/file", false);
+    check(&[], "echo x > /dev/null", true);
+}
+
+#[test]
 fn trees_can_be_nested() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = this_test("exit_codes_and_signals_arrive", folder.path(), WAYS[0]);

@@ -38,7 +38,7 @@ pub struct Environment {
     pub broker: Arc<Broker>,
     broker_server: Server,
     pub worker: chaos::process::Worker,
-    _warden: chaos::process::Warden,
+    warden: chaos::process::Warden,
     links: BTreeMap<String, SocketAddr>,
     identities: BTreeMap<String, PathBuf>,
     pub tail: Mutex<LogTail>,
@@ -103,7 +103,7 @@ impl Environment {
             broker,
             broker_server,
             worker,
-            _warden: warden,
+            warden,
             links,
             identities,
             tail: Mutex::new(LogTail::new(sources)),
@@ -155,23 +155,25 @@ impl Environment {
         addresses: &BTreeMap<String, SocketAddr>,
         other_version: Option<&Digest>,
     ) -> Result<Running, Error> {
-        let mut artifact = None;
+        let artifact = main_artifact(spec);
         let mut refused = None;
+        let scratch = self.scratch.join("services").join(name);
+        fs::create_dir_all(&scratch).map_err(|error| Error::io("create", &scratch, &error))?;
         let built = run.artifacts();
         let mut fill = |key: &str| -> Option<String> {
             let (kind, of) = key.split_once('.').unwrap_or((key, ""));
             match kind {
                 "tree" => Some(run.root.display().to_string()),
+                "scratch" => Some(scratch.display().to_string()),
                 "broker" => Some(self.broker_server.address().to_string()),
                 "port" => Some(addresses.get(of)?.port().to_string()),
                 "link" => Some(self.links.get(&format!("{name}-{of}"))?.to_string()),
                 "identity" => Some(self.identities.get(of)?.display().to_string()),
                 "artifact" => {
                     let digest = match other_version {
-                        Some(digest) => *digest,
-                        None => built.iter().find(|built| built.name == of)?.digest,
+                        Some(digest) if artifact.as_deref() == Some(of) => *digest,
+                        _ => built.iter().find(|built| built.name == of)?.digest,
                     };
-                    artifact = Some(of.to_owned());
                     match run.materialise(of, &digest) {
                         Ok(path) => Some(path.display().to_string()),
                         Err(error) => {
@@ -200,7 +202,8 @@ impl Environment {
             env: BTreeMap::new(),
             stdout: Sink::File(log.clone()),
             stderr: Sink::File(log.with_extension("err")),
-            hide: self.hide.clone(),
+            hide: self.hidden_from(spec),
+            writable: Some(vec![crate::run::temporary_folder(), scratch]),
             isolation: Wanted::BestEffort,
             observe: false,
             timeout: None,
@@ -219,6 +222,16 @@ impl Environment {
         };
         self.wait_ready(run, name, spec, &running)?;
         Ok(running)
+    }
+
+    /// The store, the keys, what other services said, and every identity but those its command names.
+    fn hidden_from(&self, spec: &Service) -> Vec<PathBuf> {
+        let foreign = self.identities.iter().filter(|(role, _)| {
+            let named = format!("{{identity.{role}}}");
+            !spec.command.iter().any(|word| word.contains(&named))
+        });
+        let foreign = foreign.filter_map(|(_, path)| path.parent().map(Path::to_owned));
+        self.hide.iter().cloned().chain(foreign).collect()
     }
 
     /// Asks until the service answers 200: evidence, not sleep.
@@ -281,6 +294,23 @@ impl Environment {
             .map_err(|error| Error::failed("lease a token", error))?;
         tokens.insert(role.to_owned(), leased.clone());
         Ok(leased.0)
+    }
+
+    /// Whether it may be attacked now: the worker carries the links, and the warden stands. A worker that died is
+    /// started again on the same sockets, without any fault; without a warden nothing is injected.
+    pub fn ready_to_attack(&self) -> Result<(), Error> {
+        if !self.worker.is_running() {
+            self.worker
+                .respawn()
+                .map_err(|error| Error::failed("start the worker again", error))?;
+        }
+        if !self.warden.is_running() {
+            return Err(Error::usage(
+                "the warden is gone: nothing would undo a fault if this process died",
+                "start the release again; it resumes at this stage",
+            ));
+        }
+        Ok(())
     }
 
     /// Stops every service, takes every lease back and lets the warden go.
@@ -384,7 +414,10 @@ fn deliver<'a>(
             let delivery = broker
                 .delivery(role)
                 .map_err(|error| Error::failed("deliver an identity", error))?;
-            let path = folder.join(&delivery.file_name);
+            // A folder each, so that all but one's own can be hidden.
+            let own = folder.join(role);
+            fs::create_dir(&own).map_err(|error| Error::io("create", &own, &error))?;
+            let path = own.join(&delivery.file_name);
             let mut file = fs::OpenOptions::new()
                 .write(true)
                 .create_new(true)
@@ -418,13 +451,18 @@ fn links(
     Ok((known, proxied))
 }
 
+/// The artifact a service runs: the one its command begins with.
+fn main_artifact(spec: &Service) -> Option<String> {
+    let first = spec.command.first()?;
+    Some(first.strip_prefix("{artifact.")?.strip_suffix('}')?.to_owned())
+}
+
 /// Services see their own files below `run`, and nothing else of the store; never the keys.
 fn hidden_from_services(run: &Run) -> Vec<PathBuf> {
-    let parts = ["log", "envelopes", "blobs", "undo", "leases", "bundles"];
-    let store = parts
-        .iter()
-        .map(|part| run.store.path.join(part))
-        .filter(|path| path.exists());
+    let parts = ["log", "envelopes", "blobs", "undo", "leases", "bundles", "run/steps", "run/logs"];
+    let store = parts.iter().map(|part| run.store.path.join(part));
+    // What doesn't exist can't be hidden, and must not appear later either.
+    let store: Vec<PathBuf> = store.filter(|path| fs::create_dir_all(path).is_ok()).collect();
     std::iter::once(run.home.clone()).chain(store).collect()
 }
 

@@ -186,12 +186,16 @@ impl EvidenceLog {
 
     /// A log shorter than the checkpoint this machine remembers, or another one, was rolled back.
     fn refuse_rollback(&self, at: Timestamp) -> Result<(), Error> {
-        let Ok(note) = fs::read_to_string(&self.remembered) else {
-            return Ok(());
+        let note = match fs::read_to_string(&self.remembered) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            read => read.map_err(|error| Error::io("read", &self.remembered, &error))?,
         };
-        let Ok(earlier) = Verified::checkpoint(&note, &self.root, at) else {
-            return Ok(());
-        };
+        let earlier = Verified::checkpoint(&note, &self.root, at).map_err(|error| {
+            Error::refused(
+                format!("`{}` is no checkpoint of this log: {error}", self.remembered.display()),
+                "restore it from a backup; it is what shows that the log was not rolled back",
+            )
+        })?;
         let earlier = earlier.value();
         let size = self.log.size();
         let rolled_back = earlier.size > size || {

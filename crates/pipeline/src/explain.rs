@@ -7,6 +7,14 @@ static PAGES: &[(&str, &str)] = &[
     ("stage/integration", include_str!("stages/integration.rs")),
     ("stage/production", include_str!("stages/production.rs")),
     ("stage/staging", include_str!("stages/staging.rs")),
+    // Families of ids that have one page together: what may be wrong with a file, what may not have been looked at.
+    ("chaos", include_str!("pages/experiment-file.md")),
+    ("config", include_str!("pages/configuration.md")),
+    ("source", include_str!("pages/not-read.md")),
+    ("telemetry", include_str!("pages/log-not-read.md")),
+    ("intel/no-database", include_str!("pages/no-database.md")),
+    ("intel/unreadable-record", include_str!("pages/unreadable-record.md")),
+    ("secret/known-value", include_str!("pages/known-value.md")),
     ("pipeline/not-configured", include_str!("pages/not-configured.md")),
     ("runtime/other-executable", include_str!("pages/other-executable.md")),
     ("trust-root", include_str!("pages/trust-root.md")),
@@ -29,29 +37,38 @@ pub fn find(id: &str) -> Result<String, String> {
     if let Some(page) = page(id) {
         return Ok(page);
     }
-    // Advisories have no page each: their family has.
+    let ids = ids();
+    let meant = crate::config::nearest(id, ids.iter().map(String::as_str));
+    // Advisories, problems of a file and gaps have no page each: their family has.
     if let Some((family, _)) = id.split_once('/')
+        && meant.is_none()
         && let Some(page) = page(family)
     {
         return Ok(page);
     }
-    for family in ["control", "stage", "chaos", "secret", "dast"] {
+    for family in [
+        "control",
+        "stage",
+        "chaos",
+        "secret",
+        "dast",
+        "canary",
+        "licence",
+        "dependency",
+        "ecosystem",
+    ] {
         if let Some(page) = page(&format!("{family}/{id}")) {
             return Ok(page);
         }
     }
-    let ids = ids();
     let near: Vec<&str> = ids
         .iter()
         .map(String::as_str)
         .filter(|known| known.contains(id))
         .take(8)
         .collect();
-    let near = match (
-        near.as_slice(),
-        crate::config::nearest(id, ids.iter().map(String::as_str)),
-    ) {
-        ([], Some(name)) => format!("did you mean `{name}`?"),
+    let near = match (near.as_slice(), meant) {
+        (_, Some(name)) => format!("did you mean `{name}`?"),
         ([], None) => "`proofmark explain` alone lists every id".to_owned(),
         (names, _) => format!("known: {}", names.join(", ")),
     };
@@ -68,6 +85,11 @@ pub fn ids() -> Vec<String> {
             .map(|control| format!("control/{}", control.id)),
     );
     ids.extend(chaos::faults().iter().map(|fault| format!("chaos/{}", fault.id)));
+    ids.extend(
+        canary::measures()
+            .iter()
+            .map(|measure| format!("canary/{}", measure.name)),
+    );
     ids.extend(dast::ids().into_iter().map(str::to_owned));
     ids.extend(packages::ids().into_iter().chain(intel::ids()).map(str::to_owned));
     ids.sort();
@@ -84,4 +106,45 @@ fn doc(text: &str) -> String {
     lines
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_id_has_a_page() {
+        for id in ids() {
+            assert!(page(&id).is_some(), "{id}");
+        }
+    }
+
+    #[test]
+    fn what_messages_print_in_brackets_can_be_explained() {
+        let printed = [
+            "config/unknown-key",
+            "config/looser-than-floor",
+            "chaos/unknown-fault",
+            "chaos/wrong-type",
+            "source/unreadable",
+            "source/archive",
+            "telemetry/line-too-long",
+            "intel/no-database",
+            "secret/known-value",
+            "canary/errors",
+            "vuln/RUSTSEC-2024-0388",
+        ];
+        for id in printed {
+            assert!(find(id).is_ok(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_slip_gets_the_name_that_was_meant() {
+        assert_eq!(
+            find("chaos/link-slowd"),
+            Err("did you mean `chaos/link-slowed`?".to_owned())
+        );
+        assert!(find("secret/nope").is_err());
+    }
 }

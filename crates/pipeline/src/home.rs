@@ -28,9 +28,10 @@ impl Home {
     /// The home for a tree; one that lies within the tree, or holds it, is refused.
     pub fn at(path: PathBuf, tree: Option<&Path>) -> Result<Home, Error> {
         let path = std::path::absolute(&path).unwrap_or(path);
-        if tree.is_some_and(|tree| path.starts_with(tree)) {
+        let canonical = fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+        if tree.is_some_and(|tree| canonical.starts_with(tree) || tree.starts_with(&canonical)) {
             return Err(Error::usage(
-                format!("`{}` lies within the tree that is judged", path.display()),
+                format!("`{}` and the tree that is judged lie within each other", path.display()),
                 "set PROOFMARK_HOME to a folder outside the repository",
             ));
         }
@@ -60,6 +61,12 @@ impl Home {
             return Ok((root, false));
         }
         let folder = self.path.join("keys");
+        if folder.exists() {
+            return Err(Error::refused(
+                format!("`{}` has keys but no trust root: somebody removed it", self.path.display()),
+                "put the trust root back from where you keep a copy; a new one would forget what was demanded",
+            ));
+        }
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::config::{self, schema};
@@ -21,7 +21,7 @@ pub fn init(tree: &Path, home: &Path, random: &Random) -> Result<Vec<String>, Er
     let mut said = Vec::new();
     let path = root.join(config::FILE);
     let written = write_new(&path, template(&root).as_bytes(), 0o644)?;
-    said.push(line(written, &tree.join(config::FILE).display().to_string()));
+    said.push(line(written, &seen(&path, &root, tree)));
     let home = Home::at(home.to_owned(), Some(&root))?;
     let (_, made) = home.ensure(&mut || random())?;
     said.push(line(
@@ -29,19 +29,19 @@ pub fn init(tree: &Path, home: &Path, random: &Random) -> Result<Vec<String>, Er
         &format!("{} (keys, mode 0600, and trust root)", home.path.display()),
     ));
     match hooks_folder(&root) {
-        Some(folder) => {
+        Hooks::Elsewhere(folder) => said.push(format!(
+            "git looks for hooks in `{folder}` (core.hooksPath): add `proofmark hook` to its pre-commit"
+        )),
+        Hooks::Folder(folder) => {
             fs::create_dir_all(&folder).map_err(|error| Error::io("create", &folder, &error))?;
             let hook = folder.join("pre-commit");
             let written = write_new(&hook, HOOK.as_bytes(), 0o755)?;
-            said.push(line(
-                written,
-                &hook.strip_prefix(&root).unwrap_or(&hook).display().to_string(),
-            ));
+            said.push(line(written, &seen(&hook, &root, tree)));
             if !written && !fs::read_to_string(&hook).is_ok_and(|text| text.contains("proofmark hook")) {
                 said.push("        add `proofmark hook` to it to look for secrets before each commit".to_owned());
             }
         }
-        None => said.push("no git repository here: no pre-commit hook".to_owned()),
+        Hooks::None => said.push("no git repository here: no pre-commit hook".to_owned()),
     }
     Ok(said)
 }
@@ -67,16 +67,46 @@ fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<bool, Error> {
     }
 }
 
-/// `.git/hooks` of the repository whose root this is; a worktree's `.git` file leads to its common folder.
-fn hooks_folder(root: &Path) -> Option<std::path::PathBuf> {
-    let git = root.join(".git");
-    if git.is_dir() {
-        return Some(git.join("hooks"));
+/// A path as the person who named `tree` sees it; one outside of it in full.
+fn seen(path: &Path, root: &Path, tree: &Path) -> String {
+    let below = path.strip_prefix(root).ok();
+    let path = below.map_or_else(|| path.to_owned(), |below| tree.join(below));
+    path.strip_prefix(".").unwrap_or(&path).display().to_string()
+}
+
+/// Where git looks for the hooks of a repository.
+enum Hooks {
+    Folder(PathBuf),
+    /// The repository's own configuration says so; that folder is a matter of the team.
+    Elsewhere(String),
+    None,
+}
+
+/// The hooks of the repository around a folder; a worktree's `.git` file leads to its common folder.
+fn hooks_folder(root: &Path) -> Hooks {
+    let Some(top) = root.ancestors().find(|folder| folder.join(".git").exists()) else {
+        return Hooks::None;
+    };
+    let mut git = top.join(".git");
+    if let Ok(text) = fs::read_to_string(&git) {
+        // A worktree or a submodule: the file names the folder.
+        let Some(folder) = text.strip_prefix("gitdir:").map(|folder| top.join(folder.trim())) else {
+            return Hooks::None;
+        };
+        let common = fs::read_to_string(folder.join("commondir")).unwrap_or_default();
+        let Ok(common) = fs::canonicalize(folder.join(common.trim())) else {
+            return Hooks::None;
+        };
+        git = common;
     }
-    let text = fs::read_to_string(&git).ok()?;
-    let folder = root.join(text.strip_prefix("gitdir:")?.trim());
-    let common = fs::read_to_string(folder.join("commondir")).ok()?;
-    Some(folder.join(common.trim()).join("hooks"))
+    let config = fs::read_to_string(git.join("config")).unwrap_or_default();
+    let elsewhere = config.lines().find_map(|line| {
+        let (key, value) = line.split_once('=')?;
+        key.trim()
+            .eq_ignore_ascii_case("hookspath")
+            .then(|| value.trim().to_owned())
+    });
+    elsewhere.map_or_else(|| Hooks::Folder(git.join("hooks")), Hooks::Elsewhere)
 }
 
 /// A configuration that can be read as it stands: what can be told from the tree is filled in, the rest is commented.
@@ -90,7 +120,7 @@ fn template(root: &Path) -> String {
         .collect();
     let mut out = String::from(
         "# What a release is made of, how it is started, and what it has to withstand.\n\
-         # Every key: `proofmark explain stage/commit` (and build, integration, staging, production).\n\n",
+         # What a stage does with it: `proofmark explain stage/commit` (and build, integration, staging, production).\n\n",
     );
     out.push_str(&format!("[release]\nname = \"{name}\"\nversion = \"0.1.0\"\n"));
     for key in schema::ROOT.keys.iter().filter(|key| key.name != "release") {

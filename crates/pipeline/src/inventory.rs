@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use evidence::Component;
+use evidence::{Component, Gap};
 use packages::Inventory;
 
 use crate::Error;
@@ -16,11 +16,23 @@ pub fn of_tree(tree: &source::Tree) -> Result<Inventory, Error> {
             files.push((file.path.clone(), bytes));
         }
     }
+    let mut gaps = Vec::new();
+    for file in tree.files.iter().filter(|file| file.symlink.is_some() && packages::is_manifest(&file.path)) {
+        gaps.push(Gap {
+            id: "packages/unread-manifest".to_owned(),
+            what: file.path.clone(),
+            reason: "it is a symbolic link, which is never followed".to_owned(),
+            blocks: true,
+        });
+    }
     let cargo = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     let lookup = |component: &Component| licence_on_this_machine(cargo.as_deref()?, component);
-    Ok(packages::with_licences(packages::read(&files), &lookup))
+    let mut inventory = packages::with_licences(packages::read(&files), &lookup);
+    inventory.gaps.extend(gaps);
+    inventory.gaps.sort();
+    Ok(inventory)
 }
 
 /// What an earlier revision pulled in; nothing where there is no such revision.

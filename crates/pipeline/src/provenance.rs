@@ -14,6 +14,10 @@ use crate::step::Ran;
 
 /// Upper bound of materials listed one by one.
 const MATERIALS_MAX: usize = 4_000;
+/// Folders that hold no files.
+const PSEUDO: [&str; 3] = ["/proc", "/sys", "/dev"];
+/// Folders that belong to the operating system.
+const SYSTEM: [&str; 8] = ["/usr", "/lib", "/lib32", "/lib64", "/etc", "/bin", "/sbin", "/opt"];
 /// Our build type: a command run by `proofmark run`, its process tree watched.
 pub const BUILD_TYPE: &str = "https://proofmark.dev/build/observed-command/v0.1";
 pub const BUILDER: &str = "https://proofmark.dev/builder/local/v0.1";
@@ -28,6 +32,14 @@ pub struct Build<'a> {
     pub components: &'a [Component],
     pub ran: &'a Ran,
     pub attempt: Digest,
+    /// The product, relative to the tree.
+    pub path: &'a str,
+    /// Root of the git repository, when the tree is in one.
+    pub repository: Option<&'a Path>,
+    /// What the tree's digest covers.
+    pub files: &'a [source::TreeFile],
+    /// The tree's digest after the build.
+    pub tree_after: Digest,
     pub started: Timestamp,
     pub finished: Timestamp,
     /// Secrets that stand in the artifact's bytes.
@@ -58,7 +70,10 @@ pub fn predicate(build: &Build<'_>) -> Value {
                     "isolation": isolation,
                     "slsaLevel": level(build.ran),
                     "connections": observed.map(|observed| connections(&observed.connected)).unwrap_or_default(),
-                    "unnamedReads": seen.unnamed,
+                    "treeAfter": build.tree_after.hex(),
+                    "productWritten": product_written(build),
+                    "undigestedReads": seen.undigested,
+                    "outsideReads": seen.outside,
                     "secretsInLog": build.ran.redacted,
                     "secretsInArtifact": build.secrets_in_artifact,
                 },
@@ -88,54 +103,70 @@ fn level(ran: &Ran) -> u8 {
     if apart && watched { 2 } else { 1 }
 }
 
+#[derive(Default)]
 struct Materials {
     materials: Vec<Value>,
-    /// Files that were read from places that have no portable name.
-    unnamed: u64,
+    /// Read from the tree, but no part of its digest and not below the folder the build writes to.
+    undigested: Vec<String>,
+    /// Read from somewhere that is neither tree, repository, toolchain, package manager nor system: the name only.
+    outside: Vec<String>,
+}
+
+/// Whether the build itself was seen to write its product. Nobody watched where nothing was observed.
+fn product_written(build: &Build<'_>) -> bool {
+    let product = build.tree.join(build.path);
+    build.ran.finished.observed.as_ref().is_some_and(|observed| observed.written.contains(&product))
 }
 
 fn materials(build: &Build<'_>) -> Materials {
     let Some(observed) = &build.ran.finished.observed else {
-        return Materials {
-            materials: Vec::new(),
-            unnamed: 0,
-        };
+        return Materials::default();
     };
+    let digested: BTreeSet<PathBuf> = build.files.iter().map(|file| build.tree.join(&file.os_path)).collect();
+    let output = build.tree.join(build.path.split('/').next().unwrap_or_default());
+    let homes = tool_homes();
+    let mut seen = Materials::default();
     let mut packages: BTreeSet<String> = BTreeSet::new();
-    let mut system: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut toolchains: BTreeSet<String> = BTreeSet::new();
-    let mut unnamed = 0;
     for path in &observed.read {
-        if path.starts_with(build.tree) || ["/proc", "/sys", "/dev", "/tmp"].iter().any(|p| path.starts_with(p)) {
+        if digested.contains(path) || observed.written.contains(path) || PSEUDO.iter().any(|p| path.starts_with(p)) {
             continue;
         }
-        if let Some(package) = package_of(path) {
+        if let Ok(inside) = path.strip_prefix(build.tree) {
+            if !path.starts_with(&output) && !inside.starts_with(".git") {
+                seen.undigested.push(inside.display().to_string());
+            }
+        } else if let Some(package) = package_of(path) {
             packages.insert(package);
         } else if let Some(toolchain) = toolchain_of(path) {
             toolchains.insert(toolchain);
-        } else if ["/usr", "/lib", "/lib64", "/etc", "/bin", "/opt"]
-            .iter()
-            .any(|p| path.starts_with(p))
-        {
-            system.insert(path.to_string_lossy().into_owned(), path.clone());
-        } else {
-            unnamed += 1;
+        } else if let Some(inside) = build.repository.and_then(|repository| path.strip_prefix(repository).ok()) {
+            files.insert(format!("repository:{}", inside.display()), path.clone());
+        } else if SYSTEM.iter().any(|p| path.starts_with(p)) {
+            files.insert(format!("file://{}", path.display()), path.clone());
+        } else if !homes.iter().any(|home| path.starts_with(home)) {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            seen.outside.push(name.unwrap_or_default());
         }
     }
-    let mut materials: Vec<Value> = packages
-        .iter()
-        .map(|package| package_material(package, build.components))
-        .collect();
-    materials.extend(
-        toolchains
-            .iter()
-            .map(|name| json!({"uri": format!("pkg:generic/rust-toolchain@{name}")})),
-    );
-    materials.extend(system.iter().take(MATERIALS_MAX).filter_map(|(name, path)| {
+    seen.materials = packages.iter().map(|package| package_material(package, build.components)).collect();
+    let named = toolchains.iter().map(|name| json!({"uri": format!("pkg:generic/rust-toolchain@{name}")}));
+    seen.materials.extend(named);
+    seen.materials.extend(files.iter().take(MATERIALS_MAX).filter_map(|(name, path)| {
         let digest = Digest::of(&fs::read(path).ok()?);
-        Some(json!({"uri": format!("file://{name}"), "digest": {"sha256": digest.hex()}}))
+        Some(json!({"uri": name, "digest": {"sha256": digest.hex()}}))
     }));
-    Materials { materials, unnamed }
+    seen
+}
+
+/// Where package managers keep their state: read by every build, and not what a product is made of.
+fn tool_homes() -> Vec<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let stated = ["CARGO_HOME", "RUSTUP_HOME", "GOPATH", "GOMODCACHE"];
+    let usual = [".cargo", ".rustup", ".npm", "go", ".gitconfig", ".config/git"];
+    let stated = stated.into_iter().filter_map(|name| std::env::var_os(name).map(PathBuf::from));
+    stated.chain(usual.into_iter().filter_map(|folder| Some(home.as_ref()?.join(folder)))).collect()
 }
 
 /// `name-version` of a package source or archive below a Cargo registry.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chaos::UndoJournal;
 use evidence::predicates::{self, Attempt, VerificationSummary};
-use evidence::{Digest, Outcome, Stage, Verdict};
+use evidence::{ControlSpec, Digest, Now, Outcome, Stage, Verdict};
 use host::process::Cancel;
 use serde_json::json;
 
@@ -78,7 +78,6 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
             home.path.display()
         ));
     }
-    let controls = policy::effective(&trust_root.floor, &loaded.controls).map_err(Error::Input)?;
     let store = Store::open(&root, &mut random)?;
     let now = (options.clock)();
     let journal = recover(&store, &options)?;
@@ -93,10 +92,16 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
     options.progress.doing(Stage::Commit, "reading the tree", 0, 0);
     let tree = source::walk(&root, &source::WalkOptions::default()).map_err(|e| Error::failed("read the tree", e))?;
     let tree_digest = source::tree_digest(&tree).map_err(|error| Error::failed("read the tree", error))?;
+    refuse_past(&log, now)?;
+    let head = source::head(&root);
+    refuse_committed_store(&root)?;
+    let mut added = loaded.controls.clone();
+    added.push(judges(&tree, &loaded)?);
+    let controls = policy::effective(&log.root.floor, &added).map_err(Error::Input)?;
     let wanted = Attempt {
         name: loaded.config.release.name.clone(),
         version: loaded.config.release.version.clone(),
-        commit: source::head(&root).map(|head| head.commit),
+        commit: head.as_ref().map(|head| head.commit.clone()),
         tree: tree_digest,
         configuration: loaded.digest,
         policy: gate::policy_digest(&log.root),
@@ -119,6 +124,7 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
         tree,
         attempt_digest: attempt.digest(),
         attempt,
+        repository: head.map(|head| repository_root(&root, &head.prefix)),
         root,
         loaded,
         log,
@@ -200,6 +206,84 @@ impl chaos::Recovery for AtStart {
     }
 }
 
+/// What judges this release besides controls and their limits, one text each, for `controls-not-loosened`: whoever
+/// takes one away, or exchanges it, makes a demand smaller.
+fn judges(tree: &source::Tree, loaded: &Loaded) -> Result<ControlSpec, Error> {
+    let config = &loaded.config;
+    let digest = |path: &str| -> Result<String, Error> {
+        let bytes = source::read(tree, path).map_err(|error| Error::failed("read the tree", error))?;
+        Ok(bytes.map_or_else(|| "absent".to_owned(), |bytes| Digest::of(&bytes).hex()))
+    };
+    let mut judges = Vec::new();
+    for step in &config.commit.step {
+        let command = Digest::of(&evidence::to_canonical(&json!([step.run, step.report])));
+        judges.push(format!("step {} {}", step.name, command.short()));
+    }
+    for path in config.staging.iter().flat_map(|staging| &staging.experiments) {
+        judges.push(format!("experiment {path} {}", &digest(path)?));
+        let text = source::read(tree, path).map_err(|error| Error::failed("read the tree", error))?.unwrap_or_default();
+        if let Ok(experiment) = chaos::Experiment::parse(path, &String::from_utf8_lossy(&text)) {
+            for rule in experiment.rule_paths() {
+                judges.push(format!("detection {rule} {}", digest(&rule)?));
+            }
+        }
+    }
+    if let Some(integration) = &config.integration {
+        judges.extend(integration.identities.iter().map(|identity| format!("identity {identity}")));
+        let document = source::read(tree, &integration.openapi).map_err(|e| Error::failed("read the tree", e))?;
+        let api = document.and_then(|bytes| dast::load(&bytes, &integration.openapi).ok());
+        for route in api.iter().flat_map(dast::Api::secured_routes) {
+            judges.push(format!("secured {route}"));
+        }
+    }
+    for request in config.production.iter().flat_map(|production| &production.request) {
+        judges.push(format!("traffic {} {}", request.method, request.path));
+    }
+    if let Some(advisories) = &config.advisories {
+        let prefix = format!("{}/", advisories.path);
+        let records = tree.files.iter().filter_map(|file| file.path.strip_prefix(&prefix)?.strip_suffix(".json"));
+        judges.extend(records.map(|record| format!("advisory {record}")));
+    }
+    judges.sort();
+    judges.dedup();
+    Ok(ControlSpec {
+        id: "controls-not-loosened".to_owned(),
+        stage: Stage::Commit,
+        parameters: [("judges".to_owned(), judges.into())].into(),
+    })
+}
+
+/// A release that is judged in the past would find waivers and databases alive that have ended since.
+fn refuse_past(log: &EvidenceLog, now: Now) -> Result<(), Error> {
+    const SECONDS_MAX: i64 = 60;
+    let newest = log.statements().filter_map(|(_, statement)| Some(statement.context()?.at)).max();
+    match newest {
+        Some(newest) if newest.as_second() - now.utc.as_second() > SECONDS_MAX => Err(Error::usage(
+            format!("the log holds evidence of {newest}, which is later than now ({})", now.utc),
+            "give no `--as-of`, or a later one; or set the clock right",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A store in git is somebody else's: their log would speak for this tree.
+fn refuse_committed_store(root: &Path) -> Result<(), Error> {
+    let format = format!("{}/FORMAT", store::FOLDER);
+    let committed = source::file_at_head(root, &format).map_err(|error| Error::failed("read the repository", error))?;
+    match committed {
+        None => Ok(()),
+        Some(_) => Err(Error::usage(
+            format!("`{}` is committed to git", store::FOLDER),
+            format!("git rm -r --cached {} && git commit", store::FOLDER),
+        )),
+    }
+}
+
+fn repository_root(root: &Path, prefix: &str) -> PathBuf {
+    let up = prefix.split('/').filter(|part| !part.is_empty()).count();
+    root.ancestors().nth(up).unwrap_or(root).to_owned()
+}
+
 fn attempts(log: &EvidenceLog) -> impl DoubleEndedIterator<Item = Attempt> {
     log.statements()
         .filter_map(|(_, statement)| statement.predicate_as(predicates::ATTEMPT))
@@ -271,6 +355,7 @@ fn stages_of(run: &mut Run, upto: Stage) -> Result<Decided, Error> {
             Some(decided) => decided,
             None => {
                 stages::run(stage, run)?;
+                run.tree_unchanged()?;
                 gate::decide(run, stage)?
             }
         };

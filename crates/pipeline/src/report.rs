@@ -51,6 +51,11 @@ impl Report {
         self.verdicts.iter().flat_map(|(verdict, _)| &verdict.reasons)
     }
 
+    /// The reasons as a person reads them.
+    pub fn reasons_shown(&self) -> Vec<Reason> {
+        shown(self.reasons())
+    }
+
     /// Exit code of the design: 1 blocked, 3 indeterminate, 0 pass.
     pub fn exit_code(&self) -> u8 {
         exit_code(self.outcome)
@@ -93,8 +98,11 @@ impl Report {
                 } else {
                     format!(" up to {}", self.upto)
                 };
-                let stages = self.lines.len();
-                format!("PASS{all}: {controls} controls of {stages} stages held; {log}")
+                let stages = match self.lines.len() {
+                    1 => "1 stage".to_owned(),
+                    n => format!("{n} stages"),
+                };
+                format!("PASS{all}: {controls} controls of {stages} held; {log}")
             }
             Outcome::Fail => {
                 let n = failed(Outcome::Fail);
@@ -133,7 +141,7 @@ impl Report {
                 line.seconds
             ));
         }
-        for reason in self.reasons() {
+        for reason in self.reasons_shown() {
             out.push_str(&format!("\n**{}**: {}\n", reason.id, reason.what));
             if !reason.r#where.is_empty() {
                 out.push_str(&format!("- where: `{}`\n", reason.r#where));
@@ -147,6 +155,36 @@ impl Report {
         }
         out
     }
+}
+
+/// Reasons as a person reads them: what failed before what could not be decided, what was found before what says
+/// that looking was incomplete, and one fact once however many controls it fails.
+pub fn shown<'r>(reasons: impl Iterator<Item = &'r Reason>) -> Vec<Reason> {
+    let mut shown: Vec<Reason> = Vec::new();
+    for reason in reasons {
+        let same = |other: &&mut Reason| {
+            (other.outcome, &other.id, &other.what, &other.r#where, &other.finding)
+                == (
+                    reason.outcome,
+                    &reason.id,
+                    &reason.what,
+                    &reason.r#where,
+                    &reason.finding,
+                )
+        };
+        match shown.iter_mut().find(same) {
+            Some(other) if other.why != reason.why => other.why = format!("{}; {}", other.why, reason.why),
+            Some(_) => {}
+            None => shown.push(reason.clone()),
+        }
+    }
+    shown.sort_by_key(|reason| {
+        (
+            reason.outcome != Outcome::Fail,
+            reason.control == "control/experiments-complete",
+        )
+    });
+    shown
 }
 
 fn split_metric(line: &str) -> (&str, &str) {

@@ -102,7 +102,10 @@ fn junit(bytes: &[u8]) -> Result<TestResult, String> {
             .flatten()
             .collect::<Vec<_>>();
         let name = name.join("::");
-        if body.contains("<failure") || body.contains("<error") {
+        let flaky = ["<flakyFailure", "<flakyError", "<rerunFailure", "<rerunError"].iter().any(|tag| body.contains(tag));
+        if flaky {
+            result.failed_tests.push(format!("{name} (failed before it passed)"));
+        } else if body.contains("<failure") || body.contains("<error") {
             result.failed_tests.push(name);
         } else if body.contains("<skipped") {
             result.warned_tests.push(format!("{name} (skipped)"));
@@ -110,6 +113,9 @@ fn junit(bytes: &[u8]) -> Result<TestResult, String> {
             result.passed_tests.push(name);
         }
         rest = next;
+    }
+    if result.passed_tests.is_empty() && result.failed_tests.is_empty() && !result.warned_tests.is_empty() {
+        result.failed_tests.push("every test was skipped".to_owned());
     }
     if result.passed_tests.is_empty() && result.failed_tests.is_empty() && result.warned_tests.is_empty() {
         return Err("the JUnit report holds no test".to_owned());
@@ -207,7 +213,7 @@ mod tests {
             "a.xml",
             r#"<testsuite><testcase name="b"><skipped/></testcase></testsuite>"#,
             0,
-            "WARNED",
+            "FAILED",
         );
         check("a.xml", r#"<testsuite></testsuite>"#, 0, "no test");
         check("a.xml", r#"<testsuite><testcase name="b""#, 0, "never ends");

@@ -26,6 +26,8 @@ pub struct Run {
     pub tree: source::Tree,
     pub tree_digest: Digest,
     pub root: PathBuf,
+    /// Root of the git repository, when the tree is in one.
+    pub repository: Option<PathBuf>,
     pub loaded: Loaded,
     pub attempt: Attempt,
     pub attempt_digest: Digest,
@@ -80,6 +82,24 @@ impl Run {
         self.log.record(&statement, now)
     }
 
+    /// The tree's digest as it stands now.
+    pub fn digest_now(&self) -> Result<Digest, Error> {
+        let failed = |error: source::SourceError| Error::failed("read the tree", error);
+        let tree = source::walk(&self.root, &source::WalkOptions::default()).map_err(failed)?;
+        source::tree_digest(&tree).map_err(failed)
+    }
+
+    /// What is judged must be what was digested: a tree that changed meanwhile ends the attempt without a verdict.
+    pub fn tree_unchanged(&self) -> Result<(), Error> {
+        if self.digest_now()? == self.tree_digest {
+            return Ok(());
+        }
+        Err(Error::usage(
+            "the tree changed while it was being judged",
+            "let nobody, and no step, change it meanwhile; then start the release again: it is a new attempt",
+        ))
+    }
+
     /// The tree as a subject.
     pub fn tree_subject(&self) -> Subject {
         Subject::new("tree", self.tree_digest)
@@ -88,6 +108,12 @@ impl Run {
     /// Folders that steps and services must not see.
     pub fn hidden(&self) -> Vec<PathBuf> {
         vec![self.home.clone(), self.store.path.clone()]
+    }
+
+    /// What a step may write: the tree (never the store in it, which is hidden) and the folder for temporary files.
+    /// Caches of package managers are read-only: fetch dependencies before a release.
+    pub fn writable(&self) -> Vec<PathBuf> {
+        vec![self.root.clone(), temporary_folder()]
     }
 
     /// The artifacts of this attempt, from its logged provenance; the last statement of a name counts.
@@ -123,8 +149,10 @@ impl Run {
         })?;
         let folder = self.scratch.join("artifacts").join(digest.short());
         let path = folder.join(name);
-        if !path.exists() {
+        // A file that stands there already is only trusted as far as its bytes go.
+        if std::fs::read(&path).ok().map(|have| Digest::of(&have)) != Some(*digest) {
             std::fs::create_dir_all(&folder).map_err(|error| Error::io("create", &folder, &error))?;
+            let _ = std::fs::remove_file(&path);
             write_executable(&path, &bytes)?;
         }
         Ok(path)
@@ -149,6 +177,11 @@ impl Run {
             .scratch_removed(&self.scratch)
             .map_err(|error| Error::failed("close the undo journal", error))
     }
+}
+
+/// Where programs put temporary files.
+pub fn temporary_folder() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }
 
 fn write_executable(path: &Path, bytes: &[u8]) -> Result<(), Error> {

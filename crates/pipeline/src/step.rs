@@ -49,6 +49,8 @@ pub struct Step<'a> {
     pub run: &'a [String],
     pub folder: &'a Path,
     pub hide: Vec<PathBuf>,
+    /// Folders it may write to; everything else is read-only to it.
+    pub writable: Vec<PathBuf>,
     pub observe: bool,
     pub timeout: Duration,
     /// Where its filtered output goes.
@@ -92,6 +94,7 @@ pub fn run(step: &Step<'_>, cancel: &host::process::Cancel) -> Result<Ran, Error
         stdout: lines(&filter),
         stderr: lines(&filter),
         hide: step.hide.clone(),
+        writable: Some(step.writable.clone()),
         isolation: Wanted::BestEffort,
         observe: step.observe,
         timeout: Some(step.timeout),

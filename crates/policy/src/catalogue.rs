@@ -1,5 +1,7 @@
 //! What a control is, and what it is asked with.
 
+use std::time::Duration;
+
 use evidence::predicates::Observed;
 use evidence::{ControlSpec, Gap, Outcome, Reason, Severity, Stage};
 use serde::Deserialize;
@@ -9,6 +11,7 @@ use crate::controls::{ALL, PAGES};
 use crate::decide::Facts;
 use crate::history::{History, Seen};
 use crate::observed::Watch;
+use crate::words::day;
 
 /// Every control there is, in order of id.
 pub fn controls() -> &'static [Entry] {
@@ -295,6 +298,16 @@ impl Asked<'_> {
         reason.r#where.clone_from(&gap.what);
         reason.log_index = seen.map(|seen| seen.statement.index());
         reason
+    }
+
+    /// The command by which an approver lets `what` pass, as a shell takes it; it would hold for about 30 days.
+    pub(crate) fn approve(&self, what: &str) -> String {
+        const HOLDS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+        let expires = self.facts.now.checked_add(HOLDS).unwrap_or(self.facts.now);
+        format!(
+            "`proofmark approve {what} --reason \"WHY\" --expires {}T00:00:00Z`",
+            day(expires)
+        )
     }
 
     pub(crate) fn integer(&self, name: &str) -> u64 {

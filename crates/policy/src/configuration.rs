@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::catalogue::{Entry, Kind, Parameter, Setting, Tighter, controls, severity_of};
 use crate::decide::find;
-use crate::words::did_you_mean;
+use crate::words::{did_you_mean, names};
 
 /// What a new trust root starts with: every control, at every stage it is made for, with its defaults.
 pub fn floor() -> Vec<ControlSpec> {
@@ -210,7 +210,18 @@ fn relaxed(before: &ControlSpec, after: &ControlSpec) -> Vec<String> {
         };
         let (was, is) = (held(before), held(after));
         if was != is && looser(parameter, was.as_ref(), is.as_ref()) {
-            out.push(change(parameter.name, was.as_ref(), is.as_ref()));
+            let gone = match parameter.tighter {
+                Tighter::Superset => gone(was.as_ref(), is.as_ref()),
+                _ => Vec::new(),
+            };
+            out.push(match gone.is_empty() {
+                true => change(parameter.name, was.as_ref(), is.as_ref()),
+                false => format!(
+                    "`{}` {place} no longer holds {}",
+                    parameter.name,
+                    names(gone.iter().map(String::as_str))
+                ),
+            });
         }
     }
     let known = |name: &str| parameters.iter().any(|parameter| parameter.name == name);
@@ -221,6 +232,33 @@ fn relaxed(before: &ControlSpec, after: &ControlSpec) -> Vec<String> {
         }
     }
     out
+}
+
+/// The texts of `was` that are missing from `is`, without the digests they end with. One that is there with another
+/// digest is `(changed)`.
+fn gone(was: Option<&Value>, is: Option<&Value>) -> Vec<String> {
+    let texts = |value: Option<&Value>| match value.and_then(|value| Parsed::of(Kind::Texts, value)) {
+        Some(Parsed::Texts(texts)) => texts,
+        _ => Vec::new(),
+    };
+    let is = texts(is);
+    texts(was)
+        .into_iter()
+        .filter(|text| !is.contains(text))
+        .map(|text| match named(&text) {
+            Some(name) if is.iter().any(|now| named(now) == Some(name)) => format!("{name} (changed)"),
+            Some(name) => name.to_owned(),
+            None => text,
+        })
+        .collect()
+}
+
+/// `experiment experiments/a.toml` of the same text with a digest behind it; `None` where there is none.
+fn named(text: &str) -> Option<&str> {
+    let (name, digest) = text.rsplit_once([' ', '@', '='])?;
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    let is_digest = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then_some(name)
 }
 
 /// True when `value` asks less than `floor`. `None` asks nothing. What can't be compared counts as looser.
@@ -517,6 +555,33 @@ mod tests {
             loosened(&at(30), &at(60)),
             ["`within_seconds` of control `revocation-detected` (stage staging) was `30`, is `60`"]
         );
+        let a = |of: &str| format!("experiment experiments/a.toml {}", evidence::Digest::of(of.as_bytes()));
+        let b = format!("experiment b.toml sha256:{}", evidence::Digest::of(b"b").hex());
+        let judges = |texts: &[&str]| vec![spec("controls-not-loosened", commit, &[("judges", json!(texts))])];
+        let nothing = vec![spec("controls-not-loosened", commit, &[])];
+        let line =
+            |end: &str| format!("`judges` of control `controls-not-loosened` (stage commit) no longer holds {end}");
+        let many: Vec<String> = (0..7).map(|n| format!("secured GET /{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        for (before, after, end) in [
+            (
+                judges(&[&a("1"), &b, "secured POST /orders"]),
+                judges(&[&a("2"), "identity shopper"]),
+                Some("`experiment experiments/a.toml (changed)`, `experiment b.toml`, `secured POST /orders`"),
+            ),
+            (judges(&[&b]), nothing.clone(), Some("`experiment b.toml`")),
+            (
+                judges(&many),
+                judges(&[]),
+                Some(
+                    "`secured GET /0`, `secured GET /1`, `secured GET /2`, `secured GET /3`, `secured GET /4` and 2 more",
+                ),
+            ),
+            (judges(&[&b]), judges(&["identity shopper", &b]), None),
+            (nothing, judges(&[&b]), None),
+        ] {
+            assert_eq!(loosened(&before, &after), end.map(line).into_iter().collect::<Vec<_>>());
+        }
         assert_eq!(
             loosened(&at(30), &[]),
             ["control `revocation-detected` (stage staging) was removed"]

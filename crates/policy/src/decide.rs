@@ -168,12 +168,21 @@ fn verdict(stage: Stage, answers: Vec<(String, Judged)>) -> Verdict {
         cleared: Vec::new(),
         notes: Vec::new(),
     };
+    // What every stage is asked says least about this one: it comes last.
+    let mut everywhere = Vec::new();
     for (id, mut judged) in answers {
-        verdict.controls.push((id, judged.outcome()));
+        let asked_everywhere = controls().iter().any(|entry| entry.id == id && entry.stages.len() > 1);
+        let notes = if asked_everywhere {
+            &mut everywhere
+        } else {
+            &mut verdict.notes
+        };
+        notes.append(&mut judged.notes);
         verdict.cleared.append(&mut judged.cleared);
-        verdict.notes.append(&mut judged.notes);
+        verdict.controls.push((id, judged.outcome()));
         verdict.reasons.extend(judged.into_reasons());
     }
+    verdict.notes.append(&mut everywhere);
     verdict.cleared.sort();
     verdict.cleared.dedup();
     sort_reasons(&mut verdict.reasons);

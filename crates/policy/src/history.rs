@@ -1,10 +1,12 @@
 //! What the log says, sorted for the controls: this attempt's statements, those of other attempts on the same tree,
 //! and what people signed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evidence::predicates::{self, APPROVAL, ATTEMPT, Approval, Attempt, PROVENANCE, WAIVER, Waiver};
-use evidence::{Context, Digest, Finding, Logged, Role, Stage, Statement, Subject, Timestamp, Verified};
+use evidence::predicates::{
+    self, APPROVAL, ATTEMPT, Approval, Attempt, PROVENANCE, VSA, VerificationSummary, WAIVER, Waiver,
+};
+use evidence::{Context, Digest, Finding, Logged, Outcome, Role, Stage, Statement, Subject, Timestamp, Verified};
 
 use crate::decide::Evidence;
 
@@ -19,6 +21,40 @@ pub struct History<'a> {
     attempts: BTreeMap<Digest, Attempt>,
     waivers: Vec<Signed<Waiver>>,
     approvals: Vec<Signed<Approval>>,
+    /// What gates decided before, of every attempt.
+    gates: Vec<Gate>,
+    /// Log index of this attempt's own statement, the first where there are several.
+    begun: Option<u64>,
+    /// The newest time stated up to each log index, that index included.
+    newest: BTreeMap<u64, Timestamp>,
+}
+
+/// A decision of a gate.
+#[derive(Debug)]
+struct Gate {
+    index: u64,
+    attempt: Digest,
+    stage: Stage,
+    passed: bool,
+}
+
+/// Another attempt that passed a stage.
+#[derive(Debug)]
+pub(crate) struct Passed<'a> {
+    /// Log index of the gate's decision.
+    pub index: u64,
+    /// `None` where the log doesn't hold the attempt.
+    pub attempt: Option<&'a Attempt>,
+}
+
+/// A build that must not count.
+#[derive(Debug)]
+pub(crate) struct Rebuilt<'a> {
+    /// Name of the artifact.
+    pub name: &'a str,
+    pub seen: &'a Seen<'a>,
+    /// True when the build gate had decided already; false when there were two builds before it.
+    pub after_gate: bool,
 }
 
 /// A statement and where it belongs.
@@ -56,12 +92,17 @@ impl<'a> History<'a> {
             attempts: BTreeMap::new(),
             waivers: Vec::new(),
             approvals: Vec::new(),
+            gates: Vec::new(),
+            begun: None,
+            newest: BTreeMap::new(),
         };
         for statement in statements {
+            history.add_time(statement);
             match statement.verified().role() {
                 Role::Step => history.add_step(statement),
                 Role::Approver => history.add_person(statement),
-                Role::Gate | Role::Log => {}
+                Role::Gate => history.add_gate(statement),
+                Role::Log => {}
             }
         }
         history
@@ -69,7 +110,11 @@ impl<'a> History<'a> {
 
     fn add_step(&mut self, statement: &'a Logged<Verified<Statement>>) {
         if let Some(attempt) = statement.predicate_as::<Attempt>(ATTEMPT) {
-            self.attempts.insert(attempt.digest(), attempt);
+            let digest = attempt.digest();
+            if digest == self.attempt_digest && self.begun.is_none() {
+                self.begun = Some(statement.index());
+            }
+            self.attempts.insert(digest, attempt);
         } else if predicates::STEP.contains(&statement.predicate_type.as_str()) {
             self.seen
                 .extend(statement.context().map(|context| Seen { statement, context }));
@@ -83,6 +128,50 @@ impl<'a> History<'a> {
         } else if let Some(value) = statement.predicate_as(APPROVAL) {
             self.approvals.push(Signed { index, value });
         }
+    }
+
+    fn add_gate(&mut self, statement: &Logged<Verified<Statement>>) {
+        let Some(context) = statement.context().filter(|_| statement.predicate_type == VSA) else {
+            return;
+        };
+        let summary: Option<VerificationSummary> = statement.predicate_as(VSA);
+        self.gates.push(Gate {
+            index: statement.index(),
+            attempt: context.attempt,
+            stage: context.stage,
+            passed: summary.is_some_and(|summary| summary.verdict.outcome == Outcome::Pass),
+        });
+    }
+
+    fn add_time(&mut self, statement: &Logged<Verified<Statement>>) {
+        let Some(context) = statement.context() else { return };
+        let newest = self.newest.last_key_value().map(|(_, newest)| *newest);
+        let newest = newest.map_or(context.at, |newest| newest.max(context.at));
+        self.newest.insert(statement.index(), newest);
+    }
+
+    /// The newest time that any statement logged before `index` states.
+    pub(crate) fn newest_before(&self, index: u64) -> Option<Timestamp> {
+        self.newest.range(..index).next_back().map(|(_, newest)| *newest)
+    }
+
+    /// The newest time that any statement states.
+    pub(crate) fn newest(&self) -> Option<Timestamp> {
+        self.newest.last_key_value().map(|(_, newest)| *newest)
+    }
+
+    /// The other attempt that passed `stage` last, before this attempt began.
+    pub(crate) fn passed_before(&self, stage: Stage) -> Option<Passed<'_>> {
+        let gate = self.gates.iter().rfind(|gate| {
+            gate.passed
+                && gate.stage == stage
+                && gate.attempt != self.attempt_digest
+                && self.begun.is_none_or(|begun| gate.index < begun)
+        })?;
+        Some(Passed {
+            index: gate.index,
+            attempt: self.attempts.get(&gate.attempt),
+        })
     }
 
     /// This attempt's statements at `stage`, in order of log index.
@@ -122,15 +211,64 @@ impl<'a> History<'a> {
         })
     }
 
-    /// What this attempt built: every product of its provenance statements, as (check, subject).
+    /// What this attempt built: every product of the provenance statements that its build gate could read, as (check,
+    /// subject). What was built after that gate had decided is no product.
     pub(crate) fn products(&self) -> impl Iterator<Item = (&str, &Subject)> {
-        self.current(Stage::Build)
-            .filter(|seen| seen.statement.predicate_type == PROVENANCE)
+        self.builds()
+            .filter(|seen| !self.after_build_gate(seen))
             .flat_map(|seen| {
                 seen.statement
                     .examined()
                     .map(|subject| (seen.context.check.as_str(), subject))
             })
+    }
+
+    /// Artifacts that were built again after the build gate had decided, or twice before it, by name. A second
+    /// statement about the same bytes before the gate is no second build.
+    pub(crate) fn rebuilt(&self) -> Vec<Rebuilt<'_>> {
+        let mut out: BTreeMap<(bool, &str), &Seen> = BTreeMap::new();
+        let mut digests: BTreeMap<&str, BTreeSet<Digest>> = BTreeMap::new();
+        let mut sets: BTreeMap<&str, BTreeSet<BTreeSet<Digest>>> = BTreeMap::new();
+        for seen in self.builds() {
+            let check = seen.context.check.as_str();
+            let artifact = check.strip_prefix("provenance:").unwrap_or(check);
+            if self.after_build_gate(seen) {
+                out.insert((true, artifact), seen);
+                continue;
+            }
+            let products: BTreeSet<Digest> = seen.statement.examined().filter_map(Subject::sha256).collect();
+            for subject in seen.statement.examined() {
+                let known = digests.entry(&subject.name).or_default();
+                known.extend(subject.sha256());
+                if known.len() > 1 {
+                    out.insert((false, &subject.name), seen);
+                }
+            }
+            if !products.is_empty() {
+                let known = sets.entry(artifact).or_default();
+                known.insert(products);
+                if known.len() > 1 {
+                    out.insert((false, artifact), seen);
+                }
+            }
+        }
+        out.into_iter()
+            .map(|((after_gate, name), seen)| Rebuilt { name, seen, after_gate })
+            .collect()
+    }
+
+    /// Every provenance statement of this attempt's build stage. A baseline is built at another stage.
+    fn builds(&self) -> impl Iterator<Item = &Seen<'a>> {
+        self.of_attempt(Stage::Build)
+            .filter(|seen| seen.statement.predicate_type == PROVENANCE)
+    }
+
+    fn after_build_gate(&self, seen: &Seen) -> bool {
+        let gate = self
+            .gates
+            .iter()
+            .find(|gate| gate.stage == Stage::Build && gate.attempt == self.attempt_digest);
+        gate.is_some_and(|gate| seen.statement.index() > gate.index)
     }
 
     pub(crate) fn built(&self, digest: Digest) -> bool {

@@ -7,6 +7,7 @@
 //! Start reading at [`decide`], then at one file in `controls/`.
 
 mod builder;
+mod builds;
 mod catalogue;
 mod chaos;
 mod configuration;

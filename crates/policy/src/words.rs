@@ -32,16 +32,20 @@ pub(crate) fn duration(us: u64) -> String {
 
 /// Names in backticks, at most five, the rest counted; of each, its first line and not more than fits one.
 pub(crate) fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    const NAMES_MAX: usize = 5;
+    names_up_to(5, names)
+}
+
+/// The same, at most `names_max`.
+pub(crate) fn names_up_to<'a>(names_max: usize, names: impl IntoIterator<Item = &'a str>) -> String {
     let all: Vec<&str> = names.into_iter().collect();
     let mut out = all
         .iter()
-        .take(NAMES_MAX)
+        .take(names_max)
         .map(|name| format!("`{}`", line(name)))
         .collect::<Vec<_>>()
         .join(", ");
-    if all.len() > NAMES_MAX {
-        out.push_str(&format!(" and {} more", all.len() - NAMES_MAX));
+    if all.len() > names_max {
+        out.push_str(&format!(" and {} more", all.len() - names_max));
     }
     out
 }

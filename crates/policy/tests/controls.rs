@@ -61,42 +61,42 @@ fn a_clean_release_passes_everywhere() {
     assert_eq!(
         notes[0],
         [
-            "coverage 4/4",
             "0 denied dependencies",
             "412 files",
             "96 commits",
             "0 secrets",
-            "2 tests passed"
+            "2 tests passed",
+            "coverage 4/4"
         ]
     );
     assert_eq!(
         notes[1],
         [
-            "coverage 5/5",
             "0 licence problems",
             "0 known vulnerabilities",
             "database 95 days old, limit 36500 (declared by the project)",
             "2 artifacts, provenance observed (SLSA L2)",
-            "2 components"
+            "2 components",
+            "coverage 5/5"
         ]
     );
     assert_eq!(
         notes[2],
         [
-            "coverage 2/2",
             "14 routes",
             "2,310 requests",
             "0 findings",
-            "2 services run what was built"
+            "2 services run what was built",
+            "coverage 2/2"
         ]
     );
     assert_eq!(
         notes[3],
         [
-            "coverage 2/2",
             "link slowed, link reset: recovered 900 ms",
             "2 experiments",
-            "credential revoked: detected 140 ms, contained 160 ms, recovered 1.3 s"
+            "credential revoked: detected 140 ms, contained 160 ms, recovered 1.3 s",
+            "coverage 2/2"
         ]
     );
     assert_eq!(
@@ -471,6 +471,208 @@ fn provenances() {
     check(&strict, stage, control, Fail, "level 3 or above");
     let none = clean().asking(|attempt| attempt.expected.retain(|(_, check)| !check.starts_with("provenance:")));
     check(&none, stage, control, Indeterminate, "the plan builds no artifact");
+    for (field, value, expected, part) in [
+        (
+            "secretsInArtifact",
+            json!(1),
+            Fail,
+            "1 secret is exposed in artifact `ledger`",
+        ),
+        (
+            "secretsInLog",
+            json!(2),
+            Fail,
+            "2 secrets are exposed in the build log of `ledger`",
+        ),
+        (
+            "secretsInLog",
+            json!(null),
+            Indeterminate,
+            "doesn't say whether a secret",
+        ),
+        (
+            "treeAfter",
+            json!(digest("another tree").hex()),
+            Indeterminate,
+            "`ledger`: the tree changed while it was built",
+        ),
+        (
+            "treeAfter",
+            json!(null),
+            Indeterminate,
+            "the tree changed while it was built",
+        ),
+        (
+            "undigestedReads",
+            json!(["a", "b", "c", "d"]),
+            Indeterminate,
+            "read `a`, `b`, `c` and 1 more, in the tree and not part of its digest",
+        ),
+        (
+            "outsideReads",
+            json!(["/home/me/patch.rs"]),
+            Indeterminate,
+            "read `/home/me/patch.rs`, outside tree",
+        ),
+        ("outsideReads", json!("none"), Indeterminate, "is not a list of paths"),
+        (
+            "productWritten",
+            json!(false),
+            Indeterminate,
+            "the build was not seen to write `ledger`",
+        ),
+    ] {
+        check(&set(&format!("{ours}/{field}"), value), stage, control, expected, part);
+    }
+    for (absent, expected, part) in [
+        ("secretsInArtifact", Indeterminate, "doesn't say whether a secret"),
+        ("secretsInLog", Indeterminate, "doesn't say whether a secret"),
+        ("treeAfter", Indeterminate, "doesn't say whether the tree changed"),
+        ("productWritten", Indeterminate, "not seen to write"),
+        ("undigestedReads", Pass, ""),
+        ("outsideReads", Pass, ""),
+    ] {
+        let mut release = clean();
+        let index = release.index("provenance:ledger");
+        let fields = release.log[index].1.predicate.pointer_mut(ours).unwrap();
+        fields.as_object_mut().unwrap().remove(absent).unwrap();
+        check(&release, stage, control, expected, part);
+    }
+    check(
+        &set("/buildDefinition/resolvedDependencies", json!([])),
+        stage,
+        control,
+        Indeterminate,
+        "the tree changed while it was built",
+    );
+}
+
+/// A second build of the ledger with these bytes; it stands in the log where `place` says.
+fn built_again(release: Release, bytes: &str, place: impl FnOnce(&Release) -> usize) -> Release {
+    let subjects = vec![evidence::Subject::new("ledger", digest(bytes))];
+    let (name, kind) = ("provenance:ledger", evidence::predicates::PROVENANCE);
+    let again = release.statement(Stage::Build, name, kind, subjects, &provenance());
+    let mut release = release;
+    let index = place(&release);
+    release.log.insert(index, (Role::Step, again));
+    release
+}
+
+#[test]
+fn one_attempt_has_one_build() {
+    let asked = [
+        (Stage::Build, "provenance-observed"),
+        (Stage::Integration, "running-artifacts-match"),
+        (Stage::Integration, "coverage-complete"),
+        (Stage::Staging, "coverage-complete"),
+        (Stage::Production, "coverage-complete"),
+    ];
+    // As `release` does it: the build gate decides before anything runs what was built.
+    let gated = || {
+        let mut release = Release::clean();
+        let index = release.index("licences") + 1;
+        release
+            .log
+            .insert(index, (Role::Gate, release.gate(Stage::Build, Pass)));
+        release
+    };
+    let after = |release: &Release| release.index("gate") + 1;
+    let before = |release: &Release| release.index("sbom");
+    // What runs is what was exchanged: everything later agrees with it.
+    let exchanged = |place: fn(&Release) -> usize| {
+        let mut release = built_again(gated(), "exchanged", place);
+        let text = serde_json::to_string(&release.log).unwrap();
+        for (_, statement) in &mut release.log {
+            if statement.context().unwrap().stage > Stage::Build {
+                let (old, new) = (digest("ledger").hex(), digest("exchanged").hex());
+                let text = serde_json::to_string(&statement).unwrap().replace(&old, &new);
+                *statement = serde_json::from_str(&text).unwrap();
+            }
+        }
+        assert_ne!(text, serde_json::to_string(&release.log).unwrap());
+        release
+    };
+    let late = "artifact `ledger` was built again after the build gate had decided";
+    let twice = "two builds of `ledger` in one attempt";
+    for (stage, control) in asked {
+        check(&gated(), stage, control, Pass, "");
+        check(&exchanged(|r| r.index("gate") + 1), stage, control, Fail, late);
+        check(&exchanged(|r| r.index("sbom")), stage, control, Fail, twice);
+        // The same bytes again: no other build before the gate; after it, nothing is built any more.
+        check(&built_again(gated(), "ledger", before), stage, control, Pass, "");
+        check(&built_again(gated(), "ledger", after), stage, control, Fail, late);
+        // The first decision is the one that counts, whatever it was.
+        let failed = |outcome| {
+            let mut release = built_again(gated(), "other", after);
+            let index = release.index("gate");
+            release.log[index].1 = release.gate(Stage::Build, outcome);
+            release.gated(Stage::Build, Pass)
+        };
+        check(&failed(Fail), stage, control, Fail, late);
+        check(&failed(Indeterminate), stage, control, Fail, late);
+        // Other gates and other attempts' gates end nothing.
+        let mut others = gated();
+        let index = others.index("gate");
+        others.log[index].1 = others.gate(Stage::Commit, Pass);
+        let mut stranger = gated();
+        stranger.attempt.number = 2;
+        let gate = stranger.gate(Stage::Build, Pass);
+        stranger.attempt.number = 1;
+        stranger.log[index].1 = gate;
+        for release in [others, stranger] {
+            check(&built_again(release, "ledger", |_| index + 1), stage, control, Pass, "");
+        }
+    }
+    // Under another artifact's check, it is a second build of both.
+    let mut renamed = gated();
+    let subjects = vec![evidence::Subject::new("ledger", digest("exchanged"))];
+    let kind = evidence::predicates::PROVENANCE;
+    let statement = renamed.statement(Stage::Build, "provenance:storefront", kind, subjects, &provenance());
+    let index = renamed.index("sbom");
+    renamed.log.insert(index, (Role::Step, statement));
+    let verdict = check(&renamed, Stage::Build, "provenance-observed", Fail, twice);
+    assert!(
+        verdict
+            .reasons
+            .iter()
+            .any(|reason| reason.what == "two builds of `storefront` in one attempt")
+    );
+}
+
+#[test]
+fn time_goes_on() {
+    let control = "coverage-complete";
+    for (stage, name) in Release::clean().attempt.expected {
+        for (at, expected) in [
+            ("2026-03-01T11:59:00Z", Pass),
+            ("2026-03-01T11:58:59.9Z", Indeterminate),
+            ("2025-03-01T00:00:00Z", Indeterminate),
+        ] {
+            let release = Release::clean().at(&name, at);
+            check(&release, stage, control, expected, "the clock was set back");
+        }
+    }
+    // What was made after what is judged sets nothing back, unless the gate itself is asked earlier.
+    let mut ahead = Release::clean().at("canary", "2026-03-01T13:00:00Z");
+    for stage in Stage::ALL {
+        check(
+            &ahead,
+            stage,
+            control,
+            Indeterminate,
+            "the gate is asked at 2026-03-01T12:00:00Z, and the log holds a statement of 2026-03-01T13:00:00Z",
+        );
+    }
+    ahead.now = "2026-03-01T12:59:30Z".parse().unwrap();
+    for stage in Stage::ALL {
+        check(&ahead, stage, control, Pass, "");
+    }
+    // Statements of other attempts, and what people signed, tell the time too.
+    let mut later = Release::clean().at("secrets", "2026-03-02T12:00:00Z");
+    later.attempt.number = 2;
+    later.now = "2026-03-02T12:00:00Z".parse().unwrap();
+    later.run();
+    check(&later, Stage::Commit, control, Indeterminate, "the clock was set back");
 }
 
 #[test]
@@ -1193,6 +1395,82 @@ fn loosening() {
     );
     now.previous_controls = Some(vec![]);
     check(&now, Stage::Commit, control, Indeterminate, "was `5`, is `30`");
+
+    // Nothing was promoted, and an earlier attempt passed a stage: `release --to` is held against that.
+    let passed = |stage, outcome, judged_by: Vec<ControlSpec>| {
+        let mut release = Release::clean()
+            .asking(|attempt| {
+                attempt.controls = judged_by;
+                attempt.tree = digest("older tree");
+            })
+            .gated(stage, outcome);
+        release.attempt = Release::clean().attempt;
+        release.attempt.number = 2;
+        release
+    };
+    let then = |mut release: Release| {
+        release.run();
+        release
+    };
+    let b = Stage::Build;
+    check(
+        &then(passed(b, Pass, tight(5))),
+        b,
+        control,
+        Indeterminate,
+        "was `5`, is `30`",
+    );
+    check(&then(passed(b, Pass, policy::floor())), b, control, Pass, "");
+    check(&then(passed(b, Fail, tight(5))), b, control, Pass, "");
+    check(&then(passed(Stage::Commit, Pass, tight(5))), b, control, Pass, "");
+    // Only what passed before this attempt began: an earlier attempt is not judged by what came after it.
+    let mut after = then(passed(b, Pass, tight(5)));
+    let gate = after.log.remove(after.index("gate"));
+    after.log.push(gate);
+    check(&after, b, control, Pass, "");
+    // The last one that passed counts: what an approver let pass there need not be approved again.
+    let mut newer = passed(b, Pass, tight(5));
+    newer.run();
+    newer = newer.gated(b, Pass);
+    newer.attempt.number = 3;
+    check(&then(newer), b, control, Pass, "");
+    let mut lost = passed(b, Pass, tight(5));
+    lost.log.remove(0);
+    check(
+        &then(lost),
+        b,
+        control,
+        Indeterminate,
+        "another attempt passed this stage",
+    );
+
+    // What judges a release is named, one text each.
+    let judges = |texts: &[&str]| {
+        let mut controls = policy::floor();
+        let mut asked = controls.iter_mut().filter(|spec| spec.stage == Stage::Commit);
+        let spec = asked.find(|spec| spec.id == control).unwrap();
+        spec.parameters.insert("judges".to_owned(), json!(texts));
+        controls
+    };
+    let having = |before: &[&str], now: &[&str]| {
+        let now = judges(now);
+        let mut release = Release::clean().asking(|attempt| attempt.controls = now);
+        release.previous_controls = Some(judges(before));
+        release
+    };
+    let orders = &["secured POST /orders", "identity shopper"];
+    check(&having(&orders[..1], orders), Stage::Commit, control, Pass, "");
+    let verdict = check(
+        &having(orders, &orders[1..]),
+        Stage::Production,
+        control,
+        Indeterminate,
+        "(stage commit) no longer holds `secured POST /orders`",
+    );
+    let fix = &verdict.reasons[0].fix;
+    let command = "`proofmark approve loosened-controls --reason \"WHY\" --expires 2026-03-31T00:00:00Z`";
+    assert!(fix.ends_with(command), "{fix}");
+
     let unknown = Release::clean().asking(|attempt| attempt.previous = Some(digest("lost")));
     check(
         &unknown,
@@ -1280,6 +1558,10 @@ fn running_until_green() {
         Fail,
         "on the same tree",
     );
+    assert!(
+        verdict_fix(&rerun(), stage)
+            .contains("`proofmark approve rerun --reason \"WHY\" --expires 2026-03-31T00:00:00Z`")
+    );
     // An approval given before anything failed is no blank cheque.
     let mut early = rerun().approve("rerun", tree, Role::Approver, LATER);
     let approval = early.log.pop().unwrap();
@@ -1310,6 +1592,58 @@ fn running_until_green() {
     after.log.push((Role::Step, failed));
     check(&after, stage, control, Pass, "");
     check(&after, stage, "steps-passed", Fail, "step `unit-tests` failed");
+}
+
+fn verdict_fix(release: &Release, stage: Stage) -> String {
+    release.decide(stage).reasons[0].fix.clone()
+}
+
+/// A canary that came to no decision, and a second attempt on `tree`.
+#[test]
+fn drawing_again() {
+    let (stage, control) = (Stage::Production, "no-rerun");
+    let again = |tree: &str, decision: &str, old: serde_json::Value| {
+        let mut release = Release::clean()
+            .asking(|attempt| attempt.tree = digest(tree))
+            .set("canary", "/decision", json!("undecided"))
+            .set("canary", "/old", old);
+        release.attempt = Release::clean().attempt;
+        release.attempt.number = 2;
+        release.run();
+        release.set("canary", "/decision", json!(decision))
+    };
+    let old = || json!(digest("storefront 1.3.9").hex());
+    let story = "check `canary` was undecided at log index 14 and passed at log index 29 on the same tree";
+    check(&again("tree", "promote", old()), stage, control, Indeterminate, story);
+    let still = "was undecided at log index 14 and was run again at log index 29";
+    check(&again("tree", "undecided", old()), stage, control, Indeterminate, still);
+    check(
+        &again("tree", "halt", old()),
+        stage,
+        control,
+        Indeterminate,
+        "and failed at log index 29",
+    );
+    // Another tree starts afresh, and without an old version nothing was drawn.
+    check(&again("another tree", "promote", old()), stage, control, Pass, "");
+    check(&again("tree", "promote", json!(null)), stage, control, Pass, "");
+    // Once is no rerun.
+    let once = Release::clean().set("canary", "/decision", json!("undecided"));
+    check(&once, stage, control, Pass, "");
+
+    let tree = Release::clean().attempt.tree;
+    let approved = |role, expires| again("tree", "promote", old()).approve("rerun", tree, role, expires);
+    let verdict = check(&approved(Role::Approver, LATER), stage, control, Pass, "");
+    assert!(verdict.cleared[0].starts_with(story));
+    assert_eq!(verdict.outcome, Pass);
+    check(&approved(Role::Step, LATER), stage, control, Indeterminate, story);
+    check(
+        &approved(Role::Approver, EARLIER),
+        stage,
+        control,
+        Indeterminate,
+        "ended 2026-01-01",
+    );
 }
 
 #[test]

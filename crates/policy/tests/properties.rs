@@ -27,6 +27,20 @@ const TROUBLES: &[fn(Release) -> Release] = &[
             json!(0),
         )
     },
+    |release| {
+        release.set(
+            "provenance:ledger",
+            "/buildDefinition/internalParameters/proofmark/secretsInArtifact",
+            json!(1),
+        )
+    },
+    |release| {
+        release.set(
+            "provenance:storefront",
+            "/buildDefinition/internalParameters/proofmark/outsideReads",
+            json!(["elsewhere/patch.rs"]),
+        )
+    },
     |release| release.set("sbom", "/components", json!([])),
     |release| release.set("runtime", "/facts/processes/0/running", json!(digest("other").hex())),
     |release| release.set("experiment:revoke-ledger", "/detectedUs", json!(null)),
@@ -48,10 +62,17 @@ const CHECKS: &[&str] = &[
 fn releases() -> impl Strategy<Value = Release> {
     let troubles = subsequence((0..TROUBLES.len()).collect::<Vec<_>>(), 0..4);
     let missing = subsequence(CHECKS.to_vec(), 0..2);
-    (troubles, missing, proptest::bool::weighted(0.3)).prop_map(|(troubles, missing, again)| {
+    let flag = proptest::bool::weighted;
+    (troubles, missing, flag(0.3), flag(0.5)).prop_map(|(troubles, missing, again, gated)| {
         let mut release = troubles
             .into_iter()
             .fold(Release::clean(), |release, trouble| TROUBLES[trouble](release));
+        if gated {
+            let index = release.index("licences") + 1;
+            release
+                .log
+                .insert(index, (Role::Gate, release.gate(Stage::Build, Outcome::Pass)));
+        }
         if again {
             // A second, clean attempt on the same tree: what failed in the first must not be forgotten.
             release.attempt.number = 2;

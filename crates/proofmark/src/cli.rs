@@ -246,9 +246,9 @@ pub enum What {
 
 /// A time, or a day alone.
 fn time(text: &str) -> Result<evidence::Timestamp, String> {
-    text.parse()
+    text.parse::<evidence::Timestamp>()
         .or_else(|_| format!("{text}T00:00:00Z").parse())
-        .map_err(|_: evidence::TimeError| "write it like 2027-01-31T00:00:00Z or 2027-01-31".to_owned())
+        .map_err(|_| "write it like 2027-01-31T00:00:00Z or 2027-01-31".to_owned())
 }
 
 fn filled(text: &str) -> Result<String, String> {

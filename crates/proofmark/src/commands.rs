@@ -1,7 +1,7 @@
 //! One function a command: gathers what it needs from outside, calls `pipeline`, renders the answer.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ fn run(cli: &Cli, terminal: &Arc<Terminal>) -> Result<u8, Error> {
     match &cli.command {
         Command::Init { path } => init(cli, path, terminal),
         Command::Check(args) => look(cli, args, terminal),
-        Command::Hook { path } => hook(cli, path, terminal),
+        Command::Hook { path } => hook(path, terminal),
         Command::Release(args) => release(cli, args, terminal),
         Command::Run(args) => run_step(cli, args, terminal),
         Command::Verify(args) => verify_bundle(cli, args, terminal),
@@ -46,7 +46,9 @@ fn run(cli: &Cli, terminal: &Arc<Terminal>) -> Result<u8, Error> {
         Command::Approve(args) => approve_what(cli, args),
         Command::Explain { id } => explain_id(id.as_deref()),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "proofmark", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "proofmark", &mut script);
+            out(String::from_utf8_lossy(&script).trim_end())?;
             Ok(0)
         }
         Command::Man { folder } => man(folder),
@@ -75,13 +77,16 @@ fn random() -> Random {
 }
 
 fn home(cli: &Cli) -> Result<PathBuf, Error> {
-    if let Some(home) = &cli.home {
-        return Ok(home.clone());
+    let named = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    if let Some(home) = cli.home.clone().or_else(|| named("PROOFMARK_HOME")) {
+        return Ok(home);
     }
-    let data = std::env::var_os("XDG_DATA_HOME")
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from);
-    let data = data.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")));
+    let data = named("XDG_DATA_HOME");
+    let data = data.or_else(|| Some(named("HOME")?.join(".local/share")));
     data.map(|data| data.join("proofmark")).ok_or_else(|| {
         Error::usage(
             "neither PROOFMARK_HOME nor HOME is set",
@@ -102,16 +107,57 @@ fn out_json(value: &Value) -> Result<(), Error> {
     out(&text)
 }
 
+/// A path that is to be a folder is one; says so in the words it was given in.
+fn folder(path: &Path) -> Result<(), Error> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Error::usage(
+            format!("`{}` is a file, not a folder", path.display()),
+            "give the folder that holds it",
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::usage(
+            format!("there is no folder `{}`", path.display()),
+            "paths are taken from the folder you stand in",
+        )),
+        Err(error) => Err(Error::io("open", path, &error)),
+    }
+}
+
+/// A command followed by a path, as it is typed from here.
+fn with_path(command: &str, path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,=@".contains(c);
+    match text.as_str() {
+        "." => format!("`{command}`"),
+        _ if text.chars().all(plain) => format!("`{command} {text}`"),
+        _ => format!("`{command} '{}'`", text.replace('\'', "'\\''")),
+    }
+}
+
 fn init(cli: &Cli, path: &Path, terminal: &Terminal) -> Result<u8, Error> {
+    folder(path)?;
     for line in pipeline::init::init(path, &home(cli)?, &random())? {
         terminal.say(&line);
     }
-    terminal.say("next: proofmark check, then fill in proofmark.toml for proofmark release");
+    terminal.say(&format!(
+        "next: {}, then fill in proofmark.toml for {}",
+        with_path("proofmark check", path),
+        with_path("proofmark release", path)
+    ));
     Ok(0)
 }
 
+/// This very program, to be started again as worker and warden: by the kernel's own handle, so that whoever replaces
+/// the file meanwhile replaces nothing.
+fn this_program() -> Result<PathBuf, Error> {
+    if cfg!(target_os = "linux") {
+        return Ok(PathBuf::from(format!("/proc/{}/exe", std::process::id())));
+    }
+    std::env::current_exe().map_err(|error| Error::failed("find this program", error))
+}
+
 fn options(cli: &Cli, tree: &Path, terminal: &Arc<Terminal>, upto: evidence::Stage) -> Result<Options, Error> {
-    let program = std::env::current_exe().map_err(|error| Error::failed("find this program", error))?;
+    let program = this_program()?;
     let progress: Arc<dyn Progress> = terminal.clone();
     Ok(Options {
         tree: tree.to_owned(),
@@ -126,10 +172,25 @@ fn options(cli: &Cli, tree: &Path, terminal: &Arc<Terminal>, upto: evidence::Sta
 }
 
 fn release(cli: &Cli, args: &cli::Release, terminal: &Arc<Terminal>) -> Result<u8, Error> {
+    folder(&args.path)?;
+    terminal.stand_at(&args.path);
     let upto = args.to.into();
+    // Also before a release: what is wrong with an experiment's file is said before an hour of building, not after.
+    let plan = pipeline::release::plan(&args.path, upto)?;
+    if args.plan && args.json {
+        let stages: Vec<Value> = plan
+            .iter()
+            .map(|(stage, actions)| json!({"stage": stage, "actions": actions}))
+            .collect();
+        out_json(&json!({"schema": "https://proofmark.dev/schema/plan/v0.1", "stages": stages}))?;
+        return Ok(0);
+    }
     if args.plan {
-        for (stage, actions) in pipeline::release::plan(&args.path, upto)? {
+        for (stage, actions) in plan {
             out(&format!("{stage}"))?;
+            if actions.is_empty() {
+                out("  nothing: proofmark.toml has no table for this stage, so it can't be passed")?;
+            }
             for action in actions {
                 out(&format!("  {action}"))?;
             }
@@ -143,18 +204,18 @@ fn release(cli: &Cli, args: &cli::Release, terminal: &Arc<Terminal>) -> Result<u
             terminal.say(&format!("  cleared: {cleared}"));
         }
     }
-    for reason in report.reasons() {
-        terminal.reason(reason);
+    for reason in report.reasons_shown() {
+        terminal.reason(&reason);
     }
     terminal.say("");
     for line in report.metrics_lines() {
         terminal.say(&format!("  {line}"));
     }
+    terminal.say("");
     let shown = relative(&bundle);
     if args.json {
         out_json(&release_json(&report, &shown))?;
     } else {
-        out("")?;
         out(&report.answer())?;
         out(&shown)?;
     }
@@ -162,6 +223,7 @@ fn release(cli: &Cli, args: &cli::Release, terminal: &Arc<Terminal>) -> Result<u
 }
 
 fn undo(cli: &Cli, path: &Path, terminal: &Arc<Terminal>) -> Result<u8, Error> {
+    folder(path)?;
     pipeline::release::undo(&options(cli, path, terminal, evidence::Stage::Commit)?)?;
     out("nothing that was injected is left")?;
     Ok(0)
@@ -213,6 +275,18 @@ fn release_json(report: &report::Report, bundle: &str) -> Value {
 }
 
 fn run_step(cli: &Cli, args: &cli::Run, terminal: &Arc<Terminal>) -> Result<u8, Error> {
+    folder(&args.path)?;
+    let made = Path::new(&args.artifact);
+    if args.artifact.is_empty()
+        || !made
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+    {
+        return Err(Error::usage(
+            format!("artifact `{}` does not lie in the folder", args.artifact),
+            "name a file below the folder of proofmark.toml, relative to it",
+        ));
+    }
     let options = options(cli, &args.path, terminal, evidence::Stage::Build)?;
     let wrapped = wrap::Wrapped {
         name: args.name.clone(),
@@ -242,7 +316,7 @@ fn verify_bundle(cli: &Cli, args: &cli::Verify, terminal: &Terminal) -> Result<u
     let bytes = std::fs::read(&path).map_err(|error| {
         Error::usage(
             format!("can't read the trust root `{}`: {error}", path.display()),
-            "give one with `--trust-root FILE`",
+            "give one with `--trust-root FILE`; the machine that made the release has it in its $PROOFMARK_HOME",
         )
     })?;
     let root = TrustRoot::from_bytes(&bytes).map_err(|error| {
@@ -251,6 +325,7 @@ fn verify_bundle(cli: &Cli, args: &cli::Verify, terminal: &Terminal) -> Result<u
             "take the trust root again from where you first got it",
         )
     })?;
+    folder(&args.bundle)?;
     let found = verify::verify(&args.bundle, &root, clock(cli)().utc)?;
     if args.json {
         out_json(&verification_json(&found, &root))?;
@@ -277,8 +352,8 @@ fn verify_bundle(cli: &Cli, args: &cli::Verify, terminal: &Terminal) -> Result<u
     for (name, digest) in &found.artifacts {
         terminal.say(&format!("  artifact {name} sha256:{digest}"));
     }
-    for reason in found.verdicts.iter().flat_map(|(verdict, _)| &verdict.reasons) {
-        terminal.reason(reason);
+    for reason in report::shown(found.verdicts.iter().flat_map(|(verdict, _)| &verdict.reasons)) {
+        terminal.reason(&reason);
     }
     out(&format!(
         "VERIFIED: {} files, {} statements, every signature, proof and verdict holds; the release is {}",
@@ -315,15 +390,22 @@ fn check_options(cli: &Cli, args: &cli::Check) -> check::Options {
 }
 
 fn look(cli: &Cli, args: &cli::Check, terminal: &Terminal) -> Result<u8, Error> {
+    folder(&args.path)?;
+    terminal.stand_at(&args.path);
+    // A proofmark.toml that is there and can't be read is said, not passed over.
+    if args.path.join("proofmark.toml").symlink_metadata().is_ok() {
+        match pipeline::release::load_config(&args.path) {
+            Ok(_) | Err(Error::Input(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
     let begun = pipeline::now().boottime;
     let checked = check::check(
         &check_options(cli, args),
         Some(&|what, done, total| terminal.tick(what, done, total)),
     )?;
     terminal.done();
-    for problem in &checked.problems {
-        terminal.diagnostic(problem);
-    }
+    terminal.diagnostics(&checked.problems);
     let code = if checked.problems.is_empty() {
         report::exit_code(checked.outcome())
     } else {
@@ -336,11 +418,17 @@ fn look(cli: &Cli, args: &cli::Check, terminal: &Terminal) -> Result<u8, Error> 
     } else {
         let elapsed = pipeline::now().boottime.saturating_sub(begun).as_secs_f64();
         screen(&checked, terminal)?;
+        let answer = match (checked.problems.len(), checked.outcome()) {
+            (0, Outcome::Pass) => "would pass".to_owned(),
+            (0, Outcome::Fail) => "would block".to_owned(),
+            (0, Outcome::Indeterminate) => "unproven, which blocks too".to_owned(),
+            (n, _) => format!("proofmark.toml has {}", plural(n, "problem")),
+        };
         out(&format!(
-            "{}    {elapsed:.1} s, {} files, {} components",
+            "{answer}: {}    {elapsed:.1} s, {}, {}",
             totals(&checked),
-            checked.files,
-            checked.components
+            plural(checked.files as usize, "file"),
+            plural(checked.components, "component")
         ))?;
     }
     Ok(code)
@@ -368,7 +456,8 @@ fn screen(checked: &check::Checked, terminal: &Terminal) -> Result<(), Error> {
         String::new()
     };
     terminal.say(&format!(
-        "{} would block, {} not looked at{more}",
+        "{}: {} would block, {} left unproven{more}",
+        terminal.place(""),
         plural(findings.len(), "finding"),
         plural(blocking.len(), "thing")
     ));
@@ -382,7 +471,9 @@ fn screen(checked: &check::Checked, terminal: &Terminal) -> Result<(), Error> {
     for gap in other.iter().filter(|_| all) {
         terminal.gap(gap);
     }
-    terminal.say("");
+    if !(shown.is_empty() && blocking.is_empty() && (other.is_empty() || !all)) {
+        terminal.say("");
+    }
     Ok(())
 }
 
@@ -403,12 +494,17 @@ fn totals(checked: &check::Checked) -> String {
         .iter()
         .map(|(_, observation)| observation.gaps.len())
         .sum();
+    // Without a list of allowed licences none was judged, and 0 would say that all are fine.
+    let licences = if checked.licences == Observation::default() {
+        "not judged".to_owned()
+    } else {
+        count(&checked.licences).to_string()
+    };
     format!(
-        "secrets {} · vulnerabilities {} ({}) · licences {} · gaps {gaps}",
+        "secrets {} · vulnerabilities {} ({}) · licences {licences} · gaps {gaps}",
         count(&checked.secrets),
         count(&checked.vulnerabilities),
         checked.database,
-        count(&checked.licences)
     )
 }
 
@@ -421,7 +517,9 @@ fn check_json(checked: &check::Checked) -> Value {
     })
 }
 
-fn hook(cli: &Cli, path: &Path, terminal: &Terminal) -> Result<u8, Error> {
+fn hook(path: &Path, terminal: &Terminal) -> Result<u8, Error> {
+    folder(path)?;
+    terminal.stand_at(path);
     let found = check::secrets_only(path)?;
     let open: Vec<&Finding> = found.findings.iter().filter(|finding| !finding.suppressed).collect();
     for finding in &open {
@@ -430,7 +528,6 @@ fn hook(cli: &Cli, path: &Path, terminal: &Terminal) -> Result<u8, Error> {
     if open.is_empty() {
         return Ok(0);
     }
-    let _ = cli;
     out(&format!(
         "{} would block: remove it, or mark the line `proofmark:allow RULE REASON`",
         plural(open.len(), "secret")
@@ -439,17 +536,26 @@ fn hook(cli: &Cli, path: &Path, terminal: &Terminal) -> Result<u8, Error> {
 }
 
 fn sbom(cli: &Cli, path: &Path) -> Result<u8, Error> {
+    folder(path)?;
     out_json(&check::sbom(path, clock(cli)().utc)?)?;
     Ok(0)
 }
 
-fn db_digest(folder: &Path) -> Result<u8, Error> {
-    let (digest, records) = check::database_digest(folder)?;
-    out(&format!("sha256:{digest}  {records} records"))?;
+fn db_digest(path: &Path) -> Result<u8, Error> {
+    folder(path)?;
+    let (digest, files) = check::database_digest(path)?;
+    if files == 0 {
+        return Err(Error::usage(
+            format!("`{}` holds no OSV record", path.display()),
+            "give a folder of `.json` files, one record each",
+        ));
+    }
+    out(&format!("sha256:{digest}  {}", plural(files, "record")))?;
     Ok(0)
 }
 
 fn log_list(cli: &Cli, path: &Path) -> Result<u8, Error> {
+    folder(path)?;
     for line in pipeline::log::list(path, &home(cli)?, &clock(cli), &random())? {
         out(&line)?;
     }
@@ -457,6 +563,7 @@ fn log_list(cli: &Cli, path: &Path) -> Result<u8, Error> {
 }
 
 fn log_fsck(cli: &Cli, path: &Path, terminal: &Terminal) -> Result<u8, Error> {
+    folder(path)?;
     let checked = pipeline::log::fsck(path, &home(cli)?, &clock(cli), &random())?;
     terminal.say(&checked.origin);
     out(&format!("log holds: {} entries, root {}", checked.size, checked.root))?;
@@ -464,7 +571,14 @@ fn log_fsck(cli: &Cli, path: &Path, terminal: &Terminal) -> Result<u8, Error> {
 }
 
 fn approve_what(cli: &Cli, args: &cli::Approve) -> Result<u8, Error> {
+    folder(&args.path)?;
     let what = match (args.what, &args.id) {
+        (what, Some(id)) if what != cli::What::Finding => {
+            return Err(Error::usage(
+                format!("`{id}` is one argument too many"),
+                "only `approve finding` takes an id; the others are about the tree as it stands",
+            ));
+        }
         (cli::What::FirstRelease, _) => approve::What::FirstRelease,
         (cli::What::LoosenedControls, _) => approve::What::LoosenedControls,
         (cli::What::Rerun, _) => approve::What::Rerun,
@@ -503,5 +617,6 @@ fn man(folder: &Path) -> Result<u8, Error> {
     std::fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, &error))?;
     clap_mangen::generate_to(Cli::command(), folder)
         .map_err(|error| Error::io("write man pages to", folder, &error))?;
+    out(&format!("man pages are in {}; look with `man -l`", folder.display()))?;
     Ok(0)
 }

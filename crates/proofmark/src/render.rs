@@ -3,7 +3,8 @@
 //! Data goes to stdout, words for people to stderr; colour only on a terminal, and it never carries meaning.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
 
 use evidence::{Diagnostic, Finding, Gap, Outcome, Reason, Severity, Stage};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,12 +15,17 @@ use pipeline::report::StageLine;
 /// Narrow terminals are first-class: no line is laid out for more than this.
 const WIDTH_MIN: usize = 60;
 
+/// Below this a stage's notes stand under its line, not beside it.
+const WIDTH_SIDE_MIN: usize = 80;
+
 /// A person at a terminal, or a log file of CI.
 pub struct Terminal {
     quiet: bool,
     verbose: bool,
     colour: bool,
     bar: Mutex<Option<ProgressBar>>,
+    /// Folder that is judged, as seen from where the person stands.
+    tree: OnceLock<PathBuf>,
 }
 
 impl Terminal {
@@ -31,7 +37,30 @@ impl Terminal {
             verbose,
             colour,
             bar: Mutex::new(None),
+            tree: OnceLock::new(),
         }
+    }
+
+    /// What is judged lies there: places in it are printed as seen from the working directory.
+    pub fn stand_at(&self, tree: &Path) {
+        // The first one holds; a command has but one.
+        let _ = self.tree.set(tree.to_owned());
+    }
+
+    /// A place (`path:line`, a route) as seen from the working directory; none stands for the tree itself.
+    pub fn place(&self, text: &str) -> String {
+        let Some(tree) = self.tree.get() else {
+            return text.to_owned();
+        };
+        if text.is_empty() {
+            return tree.display().to_string();
+        }
+        let path = text.split([':', ',']).next().unwrap_or(text);
+        if tree == Path::new(".") || !tree.join(path).exists() {
+            return text.to_owned();
+        }
+        let shown = tree.join(text).display().to_string();
+        shown.trim_start_matches("./").to_owned()
     }
 
     /// A line for people.
@@ -93,18 +122,34 @@ impl Terminal {
 
     /// An error of ours: looks unlike a finding, and says how to report one that is our fault.
     pub fn failed(&self, error: &Error) {
-        if let Error::Input(diagnostics) = error {
-            for diagnostic in diagnostics {
-                self.diagnostic(diagnostic);
+        let said = if let Error::Input(diagnostics) = error {
+            self.diagnostics(diagnostics);
+            match diagnostics.len() {
+                1 => "1 problem in the configuration".to_owned(),
+                n => format!("{n} problems in the configuration"),
             }
-        }
-        self.always(&format!("{} {error}", self.paint("proofmark:", "1;35")));
-        if let Some(hint) = error.hint() {
+        } else {
+            plain(&error.to_string())
+        };
+        self.always(&format!("{} {said}", self.paint("proofmark:", "1;35")));
+        if let Some(hint) = error.hint().or_else(|| way_out(&said)) {
             self.always(&format!("hint: {hint}"));
         }
     }
 
-    pub fn diagnostic(&self, diagnostic: &Diagnostic) {
+    /// Problems of files of theirs, in the order of the files.
+    pub fn diagnostics(&self, diagnostics: &[Diagnostic]) {
+        let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
+        sorted.sort_by_key(|diagnostic| {
+            let span = diagnostic.span.as_ref();
+            span.map(|span| (span.path.clone(), span.line, span.column))
+        });
+        for diagnostic in sorted {
+            self.diagnostic(diagnostic);
+        }
+    }
+
+    fn diagnostic(&self, diagnostic: &Diagnostic) {
         let place = diagnostic
             .span
             .as_ref()
@@ -123,15 +168,26 @@ impl Terminal {
             Outcome::Pass => ("note", "1"),
         };
         self.always("");
-        self.always(&format!(
-            "{}: {}",
-            self.paint(&format!("{word}[{}]", reason.id), code),
-            reason.what
-        ));
+        let head = format!("{word}[{}]", reason.id);
+        let mut rows = wrapped(&format!("{head}: {}", reason.what)).into_iter();
+        let first = rows.next().unwrap_or_default();
+        self.always(&first.replacen(&head, &self.paint(&head, code), 1));
+        for row in rows {
+            self.always(&row);
+        }
+        let place = self.place(&reason.r#where);
+        let fix = self.whole_commands(&reason.fix);
         let rows = [
-            ("where", &reason.r#where),
+            (
+                "where",
+                if reason.r#where.is_empty() {
+                    &reason.r#where
+                } else {
+                    &place
+                },
+            ),
             ("why here", &reason.why),
-            ("to do", &reason.fix),
+            ("to do", &fix),
         ];
         for (name, text) in rows.iter().filter(|(_, text)| !text.is_empty()) {
             for line in wrapped(&format!("  = {name}: {text}")) {
@@ -141,10 +197,26 @@ impl Terminal {
         let log = reason
             .log_index
             .map_or_else(String::new, |index| format!("log index {index} · "));
+        // Not folded: a command that is printed can be copied.
         self.always(&format!("  = proof: {log}`proofmark explain {}`", reason.id));
         if let Some(finding) = &reason.finding {
             self.always(&format!("  = finding: {finding}"));
         }
+    }
+
+    /// `proofmark approve …` with everything it needs, as it is typed from here.
+    fn whole_commands(&self, text: &str) -> String {
+        let path = match self.tree.get() {
+            Some(tree) if tree != Path::new(".") => format!(" --path {}", tree.display()),
+            _ => String::new(),
+        };
+        let mut text = text.to_owned();
+        for what in ["first-release", "loosened-controls", "rerun"] {
+            let short = format!("`proofmark approve {what}`");
+            let whole = format!("`proofmark approve {what}{path} --reason WHY --expires DAY`");
+            text = text.replace(&short, &whole);
+        }
+        text
     }
 
     /// One finding of `check`.
@@ -154,7 +226,10 @@ impl Terminal {
             Severity::Medium | Severity::Low => ("warning", "1;33"),
             Severity::Note => ("note", "1"),
         };
-        let place = finding.span.as_ref().map_or_else(String::new, ToString::to_string);
+        let place = finding
+            .span
+            .as_ref()
+            .map_or_else(String::new, |span| self.place(&span.to_string()));
         self.say(&format!(
             "{} {place}",
             self.paint(&format!("{word}[{}]", finding.rule), code)
@@ -175,12 +250,16 @@ impl Terminal {
         } else {
             ""
         };
-        self.say(&format!(
-            "{} {}: {}{counts}",
-            self.paint(&format!("gap[{}]", gap.id), "1;36"),
-            gap.what,
-            gap.reason
-        ));
+        let head = format!("gap[{}]", gap.id);
+        for (row, line) in wrapped(&format!("{head} {}: {}{counts}", self.place(&gap.what), gap.reason))
+            .into_iter()
+            .enumerate()
+        {
+            match row {
+                0 => self.say(&line.replacen(&head, &self.paint(&head, "1;36"), 1)),
+                _ => self.say(&line),
+            }
+        }
     }
 }
 
@@ -212,7 +291,14 @@ impl Progress for Terminal {
             self.say(&head);
             return;
         }
-        let mut rows = fold(&notes, columns().saturating_sub(33).max(WIDTH_MIN - 33)).into_iter();
+        if columns() < WIDTH_SIDE_MIN {
+            self.say(&head);
+            for row in fold(&notes, columns() - 4) {
+                self.say(&format!("    {row}"));
+            }
+            return;
+        }
+        let mut rows = fold(&notes, columns() - 33).into_iter();
         self.say(&format!("{head}  {}", rows.next().unwrap_or_default()));
         for row in rows {
             self.say(&format!("{:33}{row}", ""));
@@ -228,6 +314,42 @@ impl Terminal {
     pub fn verbose(&self) -> bool {
         self.verbose
     }
+}
+
+/// An error in words for people: paths below the working directory relative to it, no numbers of the system.
+fn plain(text: &str) -> String {
+    let mut out = text.to_owned();
+    if let Ok(here) = std::env::current_dir() {
+        let here = here.display().to_string();
+        if here.len() > 1 {
+            out = out
+                .replace(&format!("`{here}/"), "`")
+                .replace(&format!("`{here}`"), "`.`");
+        }
+    }
+    while let Some(start) = out.find(" (os error ")
+        && let Some(length) = out[start..].find(')')
+    {
+        out.replace_range(start..=start + length, "");
+    }
+    out
+}
+
+/// What to do about what the system refused.
+fn way_out(said: &str) -> Option<&'static str> {
+    let ways = [
+        (
+            "No space left on device",
+            "free some space, then run the same command again",
+        ),
+        ("Permission denied", "this user may not: look at who owns it (`ls -ld`)"),
+        ("Read-only file system", "run it where the folder can be written"),
+        ("not contain valid UTF-8", "save the file as UTF-8"),
+        ("No such file or directory", "is the path right, and is it there?"),
+    ];
+    ways.into_iter()
+        .find(|(words, _)| said.contains(words))
+        .map(|(_, way)| way)
 }
 
 fn columns() -> usize {
@@ -251,11 +373,12 @@ fn wrapped(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Lines of at most `width` characters; what stands between backticks is typed as it is printed, so it stays on one.
 fn fold(text: &str, width: usize) -> Vec<String> {
     let mut rows = Vec::new();
     for paragraph in text.lines() {
         let mut row = String::new();
-        for word in paragraph.split(' ') {
+        for word in words(paragraph) {
             if !row.is_empty() && row.chars().count() + 1 + word.chars().count() > width {
                 rows.push(std::mem::take(&mut row));
             }
@@ -267,4 +390,37 @@ fn fold(text: &str, width: usize) -> Vec<String> {
         rows.push(row);
     }
     rows
+}
+
+/// The parts between spaces that may be broken at.
+fn words(text: &str) -> Vec<&str> {
+    let paired = text.matches('`').count() / 2 * 2;
+    let (mut words, mut start, mut quotes) = (Vec::new(), 0, 0);
+    for (at, c) in text.char_indices() {
+        if c == '`' {
+            quotes += 1;
+        }
+        let within = quotes % 2 == 1 && quotes < paired;
+        if c == ' ' && !within {
+            words.push(&text[start..at]);
+            start = at + 1;
+        }
+    }
+    words.push(&text[start..]);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_never_broken() {
+        let rows = fold("have an approver run `proofmark approve first-release` now", 30);
+        assert_eq!(
+            rows,
+            ["have an approver run", "`proofmark approve first-release`", "now"]
+        );
+        assert_eq!(fold("an odd ` breaks as ever", 10), ["an odd `", "breaks as", "ever"]);
+    }
 }

@@ -61,7 +61,12 @@ fn assigned<'a>(text: &Text<'a>, keyword: Range<usize>) -> Option<Assignment<'a>
         [b'|', b'|', b'=', ..] => at + 3,
         [b'=', ..] => at + 1,
         [b':', ..] => typed(bytes, at + 1).unwrap_or(at + 1),
-        [b',', ..] if name_quoted && name_start > 0 && closed == Some(bytes[name_start - 1]) => at + 1,
+        // Arguments of a call; between backticks it is the list of a text.
+        [b',', ..]
+            if name_quoted && closed != Some(b'`') && name_start > 0 && closed == Some(bytes[name_start - 1]) =>
+        {
+            at + 1
+        }
         _ if name_start > 0 && bytes[name_start - 1] == b'<' && at > name_end => {
             xml = true;
             at + attributes(&bytes[at..])?
@@ -593,6 +598,8 @@ mod tests {
         ] {
             check(rule, path, text, None);
         }
+        let text = "* `transform-es2015-duplicate-keys`, `preset-es2015`";
+        check(secret, "CHANGELOG.md", text, None);
         let value = format!("1.2.{}", noise(ALNUM, 20));
         check(secret, "app.conf", &format!("api_key = \"{value}\""), Some(&value));
     }

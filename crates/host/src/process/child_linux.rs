@@ -71,8 +71,16 @@ pub(super) mod stage {
     pub const WATCH: i32 = 7;
     pub const CWD: i32 = 8;
     pub const STREAMS: i32 = 9;
+    pub const READ_ONLY: i32 = 10;
+    /// The writable folder with this index, counted from here.
+    pub const WRITABLE: i32 = 1000;
     /// The hidden folder with this index, counted from here.
-    pub const HIDE: i32 = 1000;
+    pub const HIDE: i32 = 1_000_000;
+
+    /// Step `index` of those counted from `from`.
+    pub fn nth(from: i32, index: usize) -> i32 {
+        from.saturating_add(i32::try_from(index).unwrap_or(0))
+    }
 }
 
 /// The life of the first process of a tree; never returns.

@@ -41,6 +41,12 @@ pub(super) fn scopes_signals() -> bool {
     version() >= SCOPES_SINCE
 }
 
+/// Whether the stand-in can keep files from being cut short too, which `truncate` does without opening them.
+pub(super) fn forbids_every_write() -> bool {
+    const TRUNCATE_SINCE: i64 = 3;
+    version() >= TRUNCATE_SINCE
+}
+
 /// Over namespaces: no tracing and no signals out, files untouched (rules for files would forbid every mount, and
 /// with it sandboxes inside the tree). `None` where the kernel can't do just that.
 pub(super) fn over_namespaces() -> Option<OwnedFd> {
@@ -55,8 +61,9 @@ pub(super) fn over_namespaces() -> Option<OwnedFd> {
         .into()
 }
 
-/// Instead of namespaces: everything but what lies in `hide` (canonical folders), disks and kernel settings.
-pub(super) fn instead_of_namespaces(hide: &[PathBuf]) -> Result<OwnedFd, String> {
+/// Instead of namespaces: everything but what lies in `hide` (canonical folders), disks and kernel settings;
+/// with `writable` (canonical folders) writing only below these.
+pub(super) fn instead_of_namespaces(hide: &[PathBuf], writable: Option<&[PathBuf]>) -> Result<OwnedFd, String> {
     let version = version();
     let abi = match version {
         0 => return Err("there is no Landlock".to_owned()),
@@ -75,7 +82,7 @@ pub(super) fn instead_of_namespaces(hide: &[PathBuf]) -> Result<OwnedFd, String>
         ruleset = ruleset.scope(Scope::Signal).map_err(made)?;
     }
     let mut ruleset = ruleset.create().map_err(made)?;
-    for Rule { path, readable_only } in rules(hide)? {
+    for Rule { path, readable_only } in rules(hide, writable)? {
         let Ok(metadata) = std::fs::metadata(&path) else {
             continue;
         };
@@ -99,8 +106,8 @@ struct Rule {
     readable_only: bool,
 }
 
-/// Everything beside the hidden folders and the folders above them.
-fn rules(hide: &[PathBuf]) -> Result<Vec<Rule>, String> {
+/// Everything beside the hidden folders and the folders above them, and where there are such the writable folders.
+fn rules(hide: &[PathBuf], writable: Option<&[PathBuf]>) -> Result<Vec<Rule>, String> {
     let mut rules = Vec::new();
     let mut above = vec![PathBuf::from("/")];
     while let Some(folder) = above.pop() {
@@ -120,8 +127,22 @@ fn rules(hide: &[PathBuf]) -> Result<Vec<Rule>, String> {
                     readable_only: false,
                 }));
             } else {
-                let readable_only = path == Path::new("/proc") || path == Path::new("/sys");
-                rules.push(Rule { path, readable_only });
+                let kernels = path == Path::new("/proc") || path == Path::new("/sys");
+                let outside = writable.is_some_and(|folders| !folders.iter().any(|folder| path.starts_with(folder)));
+                // Nothing below is hidden, so that all of a writable folder may be allowed.
+                let inside = writable.unwrap_or_default().iter();
+                rules.extend(
+                    inside
+                        .filter(|folder| **folder != path && folder.starts_with(&path))
+                        .map(|folder| Rule {
+                            path: folder.clone(),
+                            readable_only: false,
+                        }),
+                );
+                rules.push(Rule {
+                    path,
+                    readable_only: kernels || outside,
+                });
             }
             if rules.len() > RULES_MAX {
                 return Err(format!("more than {RULES_MAX} folders lie beside hidden ones"));

@@ -1,7 +1,9 @@
-//! What a tree's own mount namespace looks like: hidden folders empty, devices harmless, `/proc` its own.
+//! What a tree's own mount namespace looks like: hidden folders empty, devices harmless, `/proc` its own, and where
+//! that is asked for everything read-only but some folders.
 //!
 //! [`Mounts::plan`] looks at the mounts and allocates; [`Mounts::furnish`] runs after the fork and only mounts.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -24,6 +26,9 @@ const DEVICES: [&CStr; 9] = [
     c"/dev/fuse",
     c"/dev/net/tun",
 ];
+
+/// Memory and queues that processes share.
+const SHARED: [&CStr; 2] = [c"/dev/shm", c"/dev/mqueue"];
 
 const DEVICE_LINKS: [(&CStr, &CStr); 5] = [
     (c"/proc/self/fd", c"/dev/fd"),
@@ -67,12 +72,23 @@ pub(super) struct Mounts {
     hide: Vec<CString>,
     /// Mount points to make read-only; empty unless we are user 0.
     settings: Vec<CString>,
+    /// `Some`: everything else is read-only.
+    writable: Option<Vec<Writable>>,
+    /// Every mount point there is, for kernels that can't change a tree of mounts at once.
+    points: Vec<CString>,
     we_are_root: bool,
 }
 
+/// A folder that stays as writable as it was.
+struct Writable {
+    path: CString,
+    /// The copy that was made before everything became read-only; -1 otherwise.
+    copy: Cell<RawFd>,
+}
+
 impl Mounts {
-    /// `hide` are canonical paths of folders. Every other place where one of them, or a part of one, is mounted is hidden too.
-    pub(super) fn plan(hide: &[PathBuf]) -> Result<Self, ProcessError> {
+    /// `writable` are canonical paths of folders, none below another. `hide` are canonical paths of folders. Every other place where one of them, or a part of one, is mounted is hidden too.
+    pub(super) fn plan(hide: &[PathBuf], writable: Option<&[PathBuf]>) -> Result<Self, ProcessError> {
         let table = std::fs::read("/proc/self/mountinfo").map_err(|reason| ProcessError::File {
             operation: "read",
             path: "/proc/self/mountinfo".into(),
@@ -93,9 +109,20 @@ impl Mounts {
             .filter(|mount| mount.point != Path::new("/proc"))
             .filter_map(|mount| c_path(&mount.point).ok())
             .collect();
+        let writable = writable.map(|folders| {
+            let plan = |path: &PathBuf| {
+                Ok(Writable {
+                    path: c_path(path)?,
+                    copy: Cell::new(-1),
+                })
+            };
+            folders.iter().map(plan).collect::<Result<_, ProcessError>>()
+        });
         Ok(Self {
             hide: hidden.iter().map(|path| c_path(path)).collect::<Result<_, _>>()?,
             settings,
+            writable: writable.transpose()?,
+            points: table.iter().filter_map(|mount| c_path(&mount.point).ok()).collect(),
             we_are_root,
         })
     }
@@ -104,6 +131,12 @@ impl Mounts {
     pub(super) fn hidden(&self, index: usize) -> Option<PathBuf> {
         let path = self.hide.get(index)?;
         Some(PathBuf::from(OsStr::from_bytes(path.to_bytes())))
+    }
+
+    /// The path kept writable by step `index` of [`Mounts::furnish`].
+    pub(super) fn writable(&self, index: usize) -> Option<PathBuf> {
+        let folder = self.writable.as_ref()?.get(index)?;
+        Some(PathBuf::from(OsStr::from_bytes(folder.path.to_bytes())))
     }
 
     /// Makes the mounts; on failure the stage and the error number.
@@ -119,30 +152,84 @@ impl Mounts {
                 mount(c"none", c"/", c"none", libc::MS_REC | libc::MS_PRIVATE, c""),
                 stage::PRIVATE_MOUNTS,
             )?;
-            self.furnish_devices().map_err(|errno| (stage::DEVICES, errno))?;
+            self.copy_writable()?;
+            let shared = SHARED.map(|path| detach(path, libc::AT_RECURSIVE));
+            if self.writable.is_some() {
+                // Mounts that are covered, or that nobody can reach by a path, included.
+                self.forbid_below(c"/", libc::MOUNT_ATTR_RDONLY)
+                    .map_err(|errno| (stage::READ_ONLY, errno))?;
+            }
+            self.furnish_devices(shared).map_err(|errno| (stage::DEVICES, errno))?;
+            // Before kernel settings are protected and folders hidden, so that both win.
+            self.attach_writable()?;
             self.furnish_proc().map_err(|errno| (stage::KERNEL_SETTINGS, errno))?;
             for (index, folder) in self.hide.iter().enumerate() {
                 let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
                 check(
                     mount(c"hidden", folder, c"tmpfs", flags, c"mode=0555,size=4k"),
-                    stage::HIDE.saturating_add(i32::try_from(index).unwrap_or(0)),
+                    stage::nth(stage::HIDE, index),
                 )?;
             }
         }
         Ok(())
     }
 
-    unsafe fn furnish_devices(&self) -> Result<(), i32> {
+    /// Copies keep what each mount below allowed before: what was read-only stays so.
+    unsafe fn copy_writable(&self) -> Result<(), (i32, i32)> {
+        for (index, folder) in self.writable.iter().flatten().enumerate() {
+            // SAFETY: as in `furnish`.
+            let copy = unsafe { detach(&folder.path, libc::AT_RECURSIVE) };
+            check(copy.into(), stage::nth(stage::WRITABLE, index))?;
+            folder.copy.set(copy);
+        }
+        Ok(())
+    }
+
+    unsafe fn attach_writable(&self) -> Result<(), (i32, i32)> {
+        for (index, folder) in self.writable.iter().flatten().enumerate() {
+            let stage = stage::nth(stage::WRITABLE, index);
+            // SAFETY: as in `furnish`; each copy is attached once.
+            unsafe {
+                check(attach(folder.copy.replace(-1), &folder.path), stage)?;
+                self.forbid_below(&folder.path, libc::MOUNT_ATTR_NODEV)
+                    .map_err(|errno| (stage, errno))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets restricting attributes of a mount and of all below it.
+    unsafe fn forbid_below(&self, path: &CStr, attributes: u64) -> Result<(), i32> {
+        // SAFETY: as in `furnish`.
+        unsafe {
+            match set_attributes(path, libc::AT_RECURSIVE, attributes, 0) {
+                Err(libc::ENOSYS) => {}
+                other => return other,
+            }
+            remount(path, attributes)?;
+            for point in &self.points {
+                if !lies_below(point, path) {
+                    continue;
+                }
+                match remount(point, attributes) {
+                    // Another mount covers it or it is out of reach: the tree can't get there either.
+                    Ok(()) | Err(libc::EINVAL | libc::ENOENT | libc::ENOTDIR | libc::EACCES) => {}
+                    error => return error,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn furnish_devices(&self, shared: [RawFd; SHARED.len()]) -> Result<(), i32> {
         // SAFETY: as in `furnish`.
         unsafe {
             let mut devices: [RawFd; DEVICES.len()] = [-1; DEVICES.len()];
             for (fd, path) in devices.iter_mut().zip(DEVICES) {
                 *fd = detach(path, 0);
             }
-            let shared_memory = detach(c"/dev/shm", libc::AT_RECURSIVE);
-            let queues = detach(c"/dev/mqueue", libc::AT_RECURSIVE);
             // From here on no other device node anywhere can be opened, a copy of /dev/sda in some chroot included.
-            forbid(c"/", libc::AT_RECURSIVE, libc::MOUNT_ATTR_NODEV)?;
+            self.forbid_below(c"/", libc::MOUNT_ATTR_NODEV)?;
             let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
             done(mount(c"dev", c"/dev", c"tmpfs", flags, c"mode=0755,size=64k"))?;
             libc::mkdir(c"/dev/net".as_ptr(), 0o755);
@@ -154,7 +241,7 @@ impl Mounts {
                 libc::close(file);
                 done(attach(fd, path))?;
             }
-            for (fd, path) in [(shared_memory, c"/dev/shm"), (queues, c"/dev/mqueue")] {
+            for (fd, path) in shared.into_iter().zip(SHARED) {
                 if fd >= 0 {
                     libc::mkdir(path.as_ptr(), 0o755);
                     done(attach(fd, path))?;
@@ -167,7 +254,7 @@ impl Mounts {
             for (target, link) in DEVICE_LINKS {
                 libc::symlink(target.as_ptr(), link.as_ptr());
             }
-            forbid(c"/dev", 0, libc::MOUNT_ATTR_RDONLY)
+            forbid(c"/dev", libc::MOUNT_ATTR_RDONLY)
         }
     }
 
@@ -176,12 +263,15 @@ impl Mounts {
         unsafe {
             for point in &self.settings {
                 // What we can't reach, or what is below another mount by now, the tree can't reach either.
-                let _ = forbid(point, 0, libc::MOUNT_ATTR_RDONLY);
+                let _ = forbid(point, libc::MOUNT_ATTR_RDONLY);
             }
             // Refused where parts of the present one are covered (containers do that). The old one then stays: it shows
             // processes outside, but of them nothing that needs the right to trace them.
             let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-            mount(c"proc", c"/proc", c"proc", flags, c"");
+            if mount(c"proc", c"/proc", c"proc", flags, c"") < 0 && self.writable.is_some() {
+                // A program sets up its own namespaces there. The kernel undoes only what we did ourselves.
+                let _ = set_attributes(c"/proc", 0, 0, libc::MOUNT_ATTR_RDONLY);
+            }
             if !self.we_are_root {
                 return Ok(());
             }
@@ -194,7 +284,7 @@ impl Mounts {
                     return Err(errno());
                 }
                 done(attach(copy, path))?;
-                forbid(path, libc::AT_RECURSIVE, libc::MOUNT_ATTR_RDONLY)?;
+                self.forbid_below(path, libc::MOUNT_ATTR_RDONLY)?;
             }
         }
         Ok(())
@@ -240,11 +330,62 @@ unsafe fn attach(fd: RawFd, path: &CStr) -> i64 {
     }
 }
 
-/// Sets restricting attributes of a mount (with `AT_RECURSIVE`: of all below it).
-unsafe fn forbid(path: &CStr, flags: libc::c_int, attributes: u64) -> Result<(), i32> {
+/// Sets restricting attributes of one mount.
+unsafe fn forbid(path: &CStr, attributes: u64) -> Result<(), i32> {
+    // SAFETY: `path` is a C string.
+    unsafe {
+        match set_attributes(path, 0, attributes, 0) {
+            Err(libc::ENOSYS) => remount(path, attributes),
+            other => other,
+        }
+    }
+}
+
+/// What [`forbid`] does, for kernels before Linux 5.12 and filters that don't know its call.
+unsafe fn remount(path: &CStr, attributes: u64) -> Result<(), i32> {
+    // Bits of statvfs(3), which this call would otherwise clear; where they are locked it would be refused.
+    const KEPT: [(libc::c_ulong, libc::c_ulong); 7] = [
+        (libc::ST_RDONLY, libc::MS_RDONLY),
+        (libc::ST_NOSUID, libc::MS_NOSUID),
+        (libc::ST_NODEV, libc::MS_NODEV),
+        (libc::ST_NOEXEC, libc::MS_NOEXEC),
+        (libc::ST_NOATIME, libc::MS_NOATIME),
+        (libc::ST_NODIRATIME, libc::MS_NODIRATIME),
+        (libc::ST_RELATIME, libc::MS_RELATIME),
+    ];
+    // SAFETY: `path` is a C string, and the structure is written by the kernel's answer alone.
+    unsafe {
+        let mut now: libc::statvfs = std::mem::zeroed();
+        done(libc::statvfs(path.as_ptr(), &raw mut now).into())?;
+        let mut flags = libc::MS_REMOUNT | libc::MS_BIND;
+        for (there, flag) in KEPT {
+            if now.f_flag & there != 0 {
+                flags |= flag;
+            }
+        }
+        if attributes & libc::MOUNT_ATTR_RDONLY != 0 {
+            flags |= libc::MS_RDONLY;
+        }
+        if attributes & libc::MOUNT_ATTR_NODEV != 0 {
+            flags |= libc::MS_NODEV;
+        }
+        done(mount(c"none", path, c"none", flags, c""))
+    }
+}
+
+fn lies_below(path: &CStr, folder: &CStr) -> bool {
+    let folder = folder.to_bytes();
+    match path.to_bytes().strip_prefix(folder) {
+        Some(rest) => folder == b"/" || rest.first().is_none_or(|&byte| byte == b'/'),
+        None => false,
+    }
+}
+
+/// Changes a mount's attributes (with `AT_RECURSIVE`: those of all below it too).
+unsafe fn set_attributes(path: &CStr, flags: libc::c_int, set: u64, clear: u64) -> Result<(), i32> {
     let change = libc::mount_attr {
-        attr_set: attributes,
-        attr_clr: 0,
+        attr_set: set,
+        attr_clr: clear,
         propagation: 0,
         userns_fd: 0,
     };

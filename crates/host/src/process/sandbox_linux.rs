@@ -111,6 +111,8 @@ struct Request<'a> {
     cwd: CString,
     /// Canonical, each once.
     hide: Vec<PathBuf>,
+    /// Canonical, none below another.
+    writable: Option<Vec<PathBuf>>,
     filter: Option<Vec<libc::sock_filter>>,
 }
 
@@ -151,19 +153,20 @@ impl<'a> Request<'a> {
             env,
             cwd: c_path(&command.cwd)?,
             hide,
+            writable: command.writable.as_deref().map(writable_folders).transpose()?,
             filter: command.observe.then(filter_linux::program).flatten(),
         })
     }
 
     fn start(&self, way: Way, streams: &Streams) -> Result<Launched, Refused> {
         let mounts = match way {
-            Way::Namespaces => Some(Mounts::plan(&self.hide)?),
+            Way::Namespaces => Some(Mounts::plan(&self.hide, self.writable.as_deref())?),
             Way::Landlock | Way::Bare => None,
         };
         let ruleset = match way {
             Way::Namespaces => landlock_linux::over_namespaces(),
             Way::Landlock => {
-                let made = landlock_linux::instead_of_namespaces(&self.hide);
+                let made = landlock_linux::instead_of_namespaces(&self.hide, self.writable.as_deref());
                 Some(made.map_err(Refused::Host)?)
             }
             Way::Bare => None,
@@ -277,6 +280,8 @@ impl Starting<'_> {
                 pid_namespace: namespaces,
                 landlock: flags & flag::LANDLOCK != 0,
                 no_new_privs: flags & flag::NO_NEW_PRIVS != 0,
+                read_only: self.request.writable.is_some()
+                    && (namespaces || (self.way == Way::Landlock && landlock_linux::forbids_every_write())),
             },
             observer,
         })
@@ -308,6 +313,16 @@ impl Starting<'_> {
             stage::KERNEL_SETTINGS => Refused::Host(format!("kernel settings can't be protected ({reason})")),
             stage::CAPABILITIES => Refused::Host(format!("capabilities can't be dropped ({reason})")),
             stage::LANDLOCK => Refused::Host(format!("Landlock can't be entered ({reason})")),
+            stage::READ_ONLY => Refused::Host(format!("the file system can't be made read-only ({reason})")),
+            stage if stage < stage::HIDE => {
+                let index = usize::try_from(stage - stage::WRITABLE).unwrap_or(usize::MAX);
+                let path = self.mounts.and_then(|mounts| mounts.writable(index));
+                ProcessError::CantLeaveWritable {
+                    path: path.unwrap_or_default(),
+                    reason,
+                }
+                .into()
+            }
             stage => {
                 let index = usize::try_from(stage - stage::HIDE).unwrap_or(usize::MAX);
                 let path = self.mounts.and_then(|mounts| mounts.hidden(index));
@@ -506,6 +521,42 @@ fn hidden_folder(path: &Path) -> Result<PathBuf, ProcessError> {
     }
     if folder == Path::new("/") {
         return Err(cant("nothing would be left".to_owned()));
+    }
+    Ok(folder)
+}
+
+/// Canonical paths; one below another is covered by that.
+fn writable_folders(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ProcessError> {
+    let mut folders = paths
+        .iter()
+        .map(|path| writable_folder(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    folders.sort();
+    let mut kept: Vec<PathBuf> = Vec::new();
+    for folder in folders {
+        if !kept.iter().any(|above| folder.starts_with(above)) {
+            kept.push(folder);
+        }
+    }
+    Ok(kept)
+}
+
+fn writable_folder(path: &Path) -> Result<PathBuf, ProcessError> {
+    /// What the kernel shows as files; writing there changes the machine.
+    const KERNELS: [&str; 3] = ["/proc", "/sys", "/dev"];
+    let cant = |reason: &str| ProcessError::CantLeaveWritable {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let folder = path.canonicalize().map_err(|error| cant(&error.to_string()))?;
+    if !folder.is_dir() {
+        return Err(cant("it is not a folder"));
+    }
+    if folder == Path::new("/") {
+        return Err(cant("nothing would be read-only"));
+    }
+    if !folder.starts_with("/dev/shm") && KERNELS.iter().any(|kernels| folder.starts_with(kernels)) {
+        return Err(cant("it belongs to the kernel"));
     }
     Ok(folder)
 }

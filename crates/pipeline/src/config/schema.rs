@@ -226,7 +226,7 @@ static SERVICE: Table = Table {
         must(
             "command",
             Kind::TextList,
-            "Program and arguments. Filled in: `{artifact.NAME}`, `{port.NAME}`, `{link.NAME}`, `{broker}`, `{identity.ROLE}` (a file path), `{tree}`.",
+            "Program and arguments. Filled in: `{artifact.NAME}`, `{port.NAME}`, `{link.NAME}`, `{broker}`, `{identity.ROLE}` (a file path), `{scratch}` (a folder it may write to; the tree is read-only to it), `{tree}`.",
         ),
         must("ready", Kind::Text, "Path that answers 200 when the service is ready."),
         key(

@@ -34,6 +34,8 @@ use crate::step::{self, Step};
 use crate::{Error, advisories, inventory};
 
 const BUILD_SECONDS: u64 = 1800;
+/// A larger artifact can't be kept.
+const ARTIFACT_BYTES_MAX: u64 = 2 << 30;
 
 pub fn run(run: &mut Run) -> Result<(), Error> {
     let inventory = inventory::of_tree(&run.tree)?;
@@ -47,6 +49,10 @@ pub fn run(run: &mut Run) -> Result<(), Error> {
             .map(|build| build.artifact[index].clone());
         let Some(spec) = spec else { continue };
         let check = format!("provenance:{}", spec.name);
+        // Built already, before this attempt was interrupted or by `proofmark run`: one attempt has one build.
+        if run.artifacts().iter().any(|built| built.name == spec.name) {
+            continue;
+        }
         let seconds = spec.timeout_seconds.unwrap_or(BUILD_SECONDS);
         build_artifact(
             run,
@@ -81,11 +87,14 @@ pub fn build_artifact(
 ) -> Result<Option<Digest>, Error> {
     run.progress.doing(stage, &format!("building `{name}`"), 0, 0);
     let started = run.now().utc;
+    // What stands there from an earlier build must not pass for this one's.
+    host::remove_beneath(&run.root, path).map_err(|error| Error::io("remove", &run.root.join(path), &error))?;
     let ran = step::run(
         &Step {
             run: command,
             folder: &run.root,
             hide: run.hidden(),
+            writable: run.writable(),
             observe: true,
             timeout: Duration::from_secs(seconds),
             log: run.scratch.join("steps").join(format!("build-{name}.log")),
@@ -93,15 +102,14 @@ pub fn build_artifact(
         },
         &run.cancel,
     )?;
-    let file = run.root.join(path);
     if ran.finished.status.code() != Some(0) {
         run.progress
             .note(&format!("`{}` failed:\n{}", command.join(" "), ran.tail(20)));
         return Ok(None);
     }
-    let bytes = std::fs::read(&file).map_err(|_| {
+    let bytes = host::read_beneath(&run.root, path, ARTIFACT_BYTES_MAX).map_err(|error| {
         Error::usage(
-            format!("`{}` made no `{path}`", command.join(" ")),
+            format!("`{}` made no `{path}` ({error})", command.join(" ")),
             "name the file it makes in `build.artifact.path`",
         )
     })?;
@@ -115,6 +123,10 @@ pub fn build_artifact(
         components: &inventory.components,
         ran: &ran,
         attempt: run.attempt_digest,
+        path,
+        files: &run.tree.files,
+        repository: run.repository.as_deref(),
+        tree_after: run.digest_now()?,
         started,
         finished: run.now().utc,
         secrets_in_artifact: Redactor::new(Vec::new()).filter(&bytes).1 as u64,

@@ -31,6 +31,8 @@ use crate::step::{self, Step};
 use crate::{Error, inventory, reports};
 
 const STEP_SECONDS: u64 = 900;
+/// A larger report is none.
+const REPORT_BYTES_MAX: u64 = 64 << 20;
 
 pub fn run(run: &mut Run) -> Result<(), Error> {
     secrets(run)?;
@@ -74,7 +76,16 @@ fn dependencies(run: &mut Run) -> Result<(), Error> {
     let policy = &run.loaded.config.dependencies;
     let now = inventory::of_tree(&run.tree)?;
     let before = inventory::before(&run.root, source::Revision::Parent)?;
-    let observation = packages::review(&before, &now, &policy.deny, &policy.sources);
+    // What is denied is denied whenever it came in; what a change may not do is held against the parent commit.
+    let standing = packages::review(&packages::read(&[]), &now, &policy.deny, &policy.sources);
+    let mut observation = packages::review(&before, &now, &policy.deny, &policy.sources);
+    for finding in standing.findings {
+        if observation.findings.iter().all(|other| other.id != finding.id) {
+            observation.findings.push(finding);
+        }
+    }
+    observation.gaps.extend(standing.gaps);
+    observation.sort();
     let config = json!({"check": "dependencies", "deny": policy.deny, "sources": policy.sources});
     let predicate = observed(
         observation,
@@ -100,16 +111,15 @@ fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
     let spec = run.loaded.config.commit.step[index].clone();
     run.progress
         .doing(Stage::Commit, &format!("running `{}`", spec.name), 0, 0);
-    let report = run.root.join(&spec.report);
     // A report of an earlier run must not speak for this one.
-    if report.exists() {
-        std::fs::remove_file(&report).map_err(|error| Error::io("remove", &report, &error))?;
-    }
+    host::remove_beneath(&run.root, &spec.report)
+        .map_err(|error| Error::io("remove", &run.root.join(&spec.report), &error))?;
     let ran = step::run(
         &Step {
             run: &spec.run,
             folder: &run.root,
             hide: run.hidden(),
+            writable: run.writable(),
             observe: false,
             timeout: Duration::from_secs(spec.timeout_seconds.unwrap_or(STEP_SECONDS)),
             log: run.scratch.join("steps").join(format!("{}.log", spec.name)),
@@ -120,11 +130,15 @@ fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
     let config = json!({"check": "step", "run": spec.run, "report": spec.report});
     let digest = Digest::of(&evidence::to_canonical(&config));
     let configuration = reports::configuration(&spec.name, &digest);
-    let result = match std::fs::read(&report) {
+    let result = match host::read_beneath(&run.root, &spec.report, REPORT_BYTES_MAX) {
         Ok(bytes) => reports::read(&spec.report, &bytes, ran.finished.status.code(), configuration.clone()),
-        Err(_) => Err(format!("`{}` wrote no report `{}`", spec.name, spec.report)),
+        Err(error) => Err(format!("`{}` wrote no report `{}` ({error})", spec.name, spec.report)),
     };
-    let result = result.unwrap_or_else(|problem| unread(&problem, &ran, configuration));
+    let mut result = result.unwrap_or_else(|problem| unread(&problem, &ran, configuration));
+    if run.digest_now()? != run.tree_digest {
+        result.result = "FAILED".to_owned();
+        result.failed_tests.push("the step changed the tree that is being judged".to_owned());
+    }
     let subject = vec![run.tree_subject()];
     run.record(
         Stage::Commit,

@@ -22,8 +22,8 @@
 use std::collections::BTreeMap;
 
 use canary::{Action, ArmName, Comparator, Limits, Rollout};
-use evidence::predicates::{self, CanaryRun};
-use evidence::{Digest, Observation, Stage, Subject};
+use evidence::predicates::{self, CanaryRun, VerificationSummary};
+use evidence::{Digest, Observation, Outcome, Stage, Subject};
 use net::http::Request;
 use net::load::{self, Plan};
 use net::router::{Arm, Router, RouterLimits};
@@ -117,7 +117,8 @@ fn new_digest(run: &Run, spec: &Production) -> Result<Digest, Error> {
 fn old_version(run: &mut Run, spec: &Production, new: Digest) -> Result<Option<Old>, Error> {
     let promoted = run.log.statements().rev().find_map(|(index, statement)| {
         let canary: CanaryRun = statement.predicate_as(predicates::CANARY)?;
-        let usable = canary.decision == "promote" && canary.new != new;
+        let context = statement.context()?;
+        let usable = canary.decision == "promote" && canary.new != new && passed(run, context.attempt);
         usable.then_some((index, canary.new))
     });
     if let Some((index, digest)) = promoted
@@ -154,6 +155,15 @@ fn old_version(run: &mut Run, spec: &Production, new: Digest) -> Result<Option<O
         digest,
         source: format!("baseline {}", baseline.version),
     }))
+}
+
+/// Whether the gate of production let an attempt pass: a promotion that it blocked promoted nothing.
+fn passed(run: &Run, attempt: Digest) -> bool {
+    run.log.statements().any(|(_, statement)| {
+        let own = statement.context().is_some_and(|c| c.attempt == attempt && c.stage == Stage::Production);
+        let summary = statement.predicate_as::<VerificationSummary>(predicates::VSA).filter(|_| own);
+        summary.is_some_and(|summary| summary.verdict.outcome == Outcome::Pass)
+    })
 }
 
 /// A baseline that an earlier attempt built from the very same tree.
@@ -195,6 +205,8 @@ fn compare(run: &Run, spec: &Production, new: Digest, old: &Old) -> Result<Canar
         .as_ref()
         .ok_or_else(|| Error::failed("compare versions", "no environment"))?;
     let beside: Running = environment.start_beside(run, &spec.service, &old.digest)?;
+    is_running(&beside, OLD, old.digest)?;
+    is_running(&environment.services[&spec.service], NEW, new)?;
     let plan = requests(run, spec)?;
     let arms = vec![
         Arm {
@@ -220,6 +232,18 @@ fn compare(run: &Run, spec: &Production, new: Digest, old: &Old) -> Result<Canar
     run.runtime.block_on(router.stop());
     drop(beside);
     result
+}
+
+/// An arm counts only when its process really runs the bytes it stands for.
+fn is_running(running: &Running, arm: &str, digest: Digest) -> Result<(), Error> {
+    let executable = running.child.executable_digest().map_err(|error| Error::failed("read what runs", error))?;
+    if executable == digest {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("the {arm} version runs sha256:{executable} instead of sha256:{digest}"),
+        "begin the service's command with `{artifact.NAME}`, and let nothing replace it",
+    ))
 }
 
 fn requests(run: &Run, spec: &Production) -> Result<Vec<Request>, Error> {

@@ -103,6 +103,7 @@ fn perform(run: &mut Run, path: &str, experiment: &Experiment, rules: &SigmaRule
         .environment
         .as_ref()
         .ok_or_else(|| Error::failed("run an experiment", "no environment"))?;
+    environment.ready_to_attack()?;
     let attacked = Attacked {
         environment,
         roles: &run.loaded.config.broker.roles,

@@ -161,8 +161,10 @@ fn halted(asked: &Asked, seen: &Seen, run: &CanaryRun) -> Judged {
 fn first(asked: &Asked, seen: &Seen) -> Judged {
     let tree = asked.history.attempt.tree;
     let open = |what: String| {
-        let fix = "name an older version under `[production.baseline]`, or have an approver run \
-                   `proofmark approve first-release`";
+        let fix = format!(
+            "name an older version under `[production.baseline]`, or have an approver run {}",
+            asked.approve("first-release")
+        );
         Judged::because(asked.reason_at(
             seen,
             Outcome::Indeterminate,

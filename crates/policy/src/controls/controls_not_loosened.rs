@@ -1,11 +1,12 @@
 //! # control/controls-not-loosened
-//! Nothing that judged the last promoted release has become weaker.
+//! Nothing that judged the last release has become weaker.
 //!
 //! ## What it does
-//! Holds the controls of this attempt, at all stages, against those of the attempt that was last promoted. A control
-//! that was removed, a parameter that was relaxed, or a step or experiment that the plan no longer holds leaves the
-//! answer open until an approver signs `loosened-controls` for this configuration. Where nothing was promoted yet
-//! there is nothing to compare with.
+//! Holds the controls of this attempt, at all stages, against those of the attempt that was last promoted, and of the
+//! attempt that last passed this stage before this one began. A control that was removed, a parameter that was relaxed,
+//! a step or experiment that the plan no longer holds, or one that changed (`judges` names each with its digest) leaves
+//! the answer open until an approver signs `loosened-controls` for this configuration. Where nothing passed yet there
+//! is nothing to compare with.
 //!
 //! ## Why it matters
 //! The change that is judged also carries the file that says how it is judged. Without this, the shortest way to a
@@ -24,7 +25,7 @@
 
 use evidence::{Outcome, Stage};
 
-use crate::catalogue::{Asked, Entry, Judged};
+use crate::catalogue::{Asked, Entry, Judged, Kind, Parameter, Tighter};
 use crate::configuration::loosened;
 use crate::history::Standing;
 use crate::words::day;
@@ -32,7 +33,14 @@ use crate::words::day;
 pub(super) const ENTRY: Entry = Entry {
     id: "controls-not-loosened",
     stages: &Stage::ALL,
-    parameters: &[],
+    parameters: &[Parameter {
+        name: "judges",
+        kind: Kind::Texts,
+        default: None,
+        tighter: Tighter::Superset,
+        doc: "what judges this release, one text each: steps with their command's digest, experiments with their files' \
+              digest, traffic, secured routes, identities, advisory records; taking one away is a loosening",
+    }],
     judge,
     judge_one: None,
     watch: None,
@@ -53,13 +61,29 @@ fn judge(asked: &Asked) -> Judged {
             "give the gate the whole log of the store",
         ));
     }
-    // What the log says and what the caller declares must both hold.
-    let mut found: Vec<String> = [told, previous.map(|previous| previous.controls.as_slice())]
+    let passed = asked.history.passed_before(asked.spec.stage);
+    if let Some(passed) = &passed
+        && passed.attempt.is_none()
+    {
+        return Judged::because(asked.reason(
+            Outcome::Indeterminate,
+            format!(
+                "another attempt passed this stage (log index {}), and what judged it is not known",
+                passed.index
+            ),
+            "the controls of the attempt that last passed this stage",
+            "give the gate the whole log of the store",
+        ));
+    }
+    let before = [previous, passed.and_then(|passed| passed.attempt)];
+    let before = || before.into_iter().flatten();
+    // What the log says and what the caller declares must all hold.
+    let mut found: Vec<String> = told
         .into_iter()
-        .flatten()
+        .chain(before().map(|attempt| attempt.controls.as_slice()))
         .flat_map(|before| loosened(before, &attempt.controls))
         .collect();
-    for (stage, check) in previous.map_or(&[][..], |previous| &previous.expected) {
+    for (stage, check) in before().flat_map(|attempt| &attempt.expected) {
         let chosen = CHOSEN.iter().any(|prefix| check.starts_with(prefix));
         if chosen && !attempt.expected.iter().any(|(at, now)| at == stage && now == check) {
             found.push(format!("check `{check}` (stage {stage}) was dropped"));
@@ -99,8 +123,11 @@ fn judge(asked: &Asked) -> Judged {
         judged.add(asked.reason(
             Outcome::Indeterminate,
             format!("{line}{ended}"),
-            "no control weaker than at the last promoted release",
-            "put it back, or have an approver run `proofmark approve loosened-controls`",
+            "no control weaker than at the last promoted release, or when this stage was last passed",
+            format!(
+                "put it back, or have an approver run {}",
+                asked.approve("loosened-controls")
+            ),
         ));
     }
     judged

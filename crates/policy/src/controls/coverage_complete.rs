@@ -5,7 +5,9 @@
 //! Each check that the attempt's plan expects at this stage must have a statement of this attempt in the log; this is
 //! attestation coverage, and missing ones count in its denominator. From the integration stage on, everything a
 //! statement examines by digest must be a product of this attempt's provenance (or its tree, its configuration, the
-//! experiment file itself, the canary's old version), and each statement must examine at least one product.
+//! experiment file itself, the canary's old version), and each statement must examine at least one product. An artifact
+//! that was built again after the build gate, or twice before it, fails. A statement that says it was made more than a
+//! minute before something that was logged earlier leaves the answer open: the clock was set back.
 //!
 //! ## Why it matters
 //! A check that was skipped, crashed or was killed leaves no trace but its absence. And a test of some other build's
@@ -25,8 +27,9 @@
 use std::collections::BTreeSet;
 
 use evidence::predicates::{CANARY, CHAOS, CanaryRun, ChaosExperiment, PROVENANCE};
-use evidence::{Digest, Outcome, Stage};
+use evidence::{Digest, Outcome, Stage, Timestamp};
 
+use crate::builds::exchanged;
 use crate::catalogue::{Asked, Entry, Judged};
 use crate::history::Seen;
 use crate::words::digest;
@@ -76,7 +79,9 @@ fn judge(asked: &Asked) -> Judged {
             "run the stage again and let it end",
         ));
     }
+    judged = judged.merge(set_back(asked));
     if stage >= Stage::Integration {
+        judged = judged.merge(exchanged(asked));
         // Provenance made at this stage (of a baseline) names what it made, it examines nothing.
         for seen in asked
             .history
@@ -88,6 +93,39 @@ fn judge(asked: &Asked) -> Judged {
     }
     judged.note(format!("coverage {covered}/{}", expected.len()));
     judged
+}
+
+/// Whether time went on while this stage's evidence was made, up to the time at which it is judged: what expires must
+/// not be revived by setting a clock back.
+fn set_back(asked: &Asked) -> Judged {
+    const ASKS: &str = "evidence whose times follow the log's order";
+    const FIX: &str = "run without `--as-of`, or with a later time";
+    let mut judged = Judged::pass();
+    for seen in asked.history.current(asked.spec.stage) {
+        let newest = asked.history.newest_before(seen.statement.index());
+        if let Some(newest) = newest.filter(|newest| precedes(seen.context.at, *newest)) {
+            let what = format!(
+                "the clock was set back: check `{}` says {}, and something logged before it {newest}",
+                seen.context.check, seen.context.at
+            );
+            judged.add(asked.reason_at(seen, Outcome::Indeterminate, what, ASKS, FIX));
+        }
+    }
+    let newest = asked.history.newest();
+    if let Some(newest) = newest.filter(|newest| precedes(asked.facts.now, *newest)) {
+        let what = format!(
+            "the clock was set back: the gate is asked at {}, and the log holds a statement of {newest}",
+            asked.facts.now
+        );
+        judged.add(asked.reason(Outcome::Indeterminate, what, ASKS, FIX));
+    }
+    judged
+}
+
+/// True when `at` is before `newest` by more than clocks are corrected by.
+fn precedes(at: Timestamp, newest: Timestamp) -> bool {
+    const CORRECTED_MS_MAX: i128 = 60_000;
+    newest.duration_since(at).as_millis() > CORRECTED_MS_MAX
 }
 
 /// Whether what a statement examines was built in this attempt.

@@ -4,7 +4,8 @@
 //! ## What it does
 //! Reads this stage's statements of every attempt on the same tree. Where a check failed and later passed under the
 //! same configuration, the answer stays open until an approver signs `rerun` for this tree, after the failure; both
-//! log indices are shown. A failure that was not followed by a pass under the same configuration stands, whatever
+//! log indices are shown. A canary beside an old version that was left undecided and run again counts in the same way,
+//! whatever the later run said. A failure that was not followed by a pass under the same configuration stands, whatever
 //! passed under another. What failed and what passed is for the control that reads the statement to say, each
 //! statement by itself; a finding that is waived now doesn't count then either.
 //!
@@ -26,6 +27,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evidence::predicates::{CANARY, CanaryRun};
 use evidence::{Outcome, Stage};
 
 use crate::catalogue::{Asked, Entry, Judged};
@@ -89,12 +91,30 @@ fn one_check(asked: &Asked, check: &str, runs: &[(&Seen, Outcome)]) -> Judged {
             *outcome == Outcome::Pass && seen.statement.index() > index && seen.context.config == failed.context.config
         });
         judged = judged.merge(match passed {
-            Some((passed, _)) => run_again(asked, check, failed, passed),
+            Some((passed, _)) => run_again(asked, check, (failed, "failed"), (passed, "passed")),
             None if still_failing(&own, runs) => Judged::pass(),
             None => stands(asked, check, failed),
         });
     }
+    for (open, _) in runs.iter().filter(|(seen, _)| undecided(seen)) {
+        let index = open.statement.index();
+        let later = runs.iter().rev().find(|(seen, _)| seen.statement.index() > index);
+        if let Some((later, outcome)) = later.filter(|_| !own.contains(&index)) {
+            let then = match outcome {
+                Outcome::Pass => "passed",
+                Outcome::Fail => "failed",
+                Outcome::Indeterminate => "was run again",
+            };
+            judged = judged.merge(run_again(asked, check, (open, "was undecided"), (later, then)));
+        }
+    }
     judged
+}
+
+/// True of a canary that had something to compare with and came to no decision: every further run is one more draw.
+fn undecided(seen: &Seen) -> bool {
+    let run: Option<CanaryRun> = seen.statement.predicate_as(CANARY);
+    run.is_some_and(|run| run.decision == "undecided" && run.old.is_some())
 }
 
 /// True when this attempt's own run of the check fails: its control reports that, and an earlier failure adds nothing.
@@ -103,11 +123,12 @@ fn still_failing(own: &BTreeSet<u64>, runs: &[(&Seen, Outcome)]) -> bool {
         .any(|(seen, outcome)| *outcome == Outcome::Fail && own.contains(&seen.statement.index()))
 }
 
-fn run_again(asked: &Asked, check: &str, failed: &Seen, passed: &Seen) -> Judged {
+/// Two runs of one check, each with what became of it in words.
+fn run_again(asked: &Asked, check: &str, (failed, first): (&Seen, &str), (passed, then): (&Seen, &str)) -> Judged {
     let tree = asked.history.attempt.tree;
     let (before, after) = (failed.statement.index(), passed.statement.index());
     let story =
-        format!("check `{check}` failed at log index {before} and passed at log index {after} on the same tree");
+        format!("check `{check}` {first} at log index {before} and {then} at log index {after} on the same tree");
     let standing = asked.history.approval("rerun", tree, Some(before), asked.facts.now);
     if let Standing::Holds(approval) = standing {
         let mut judged = Judged::pass();
@@ -134,7 +155,10 @@ fn run_again(asked: &Asked, check: &str, failed: &Seen, passed: &Seen) -> Judged
         Outcome::Indeterminate,
         format!("{story}{ended}"),
         "no check run again until it passes",
-        "find out why it failed and change the tree, or have an approver run `proofmark approve rerun`",
+        format!(
+            "find out why and change the tree, or have an approver run {}",
+            asked.approve("rerun")
+        ),
     );
     reason.r#where = format!("log index {before}, log index {after}");
     Judged::because(reason)

@@ -8,6 +8,11 @@
 //! say how it was observed, leaves the answer open. The level is what the isolation of the build earned, never what
 //! somebody declared.
 //!
+//! A secret in the artifact or in the build's log fails, and so does an artifact that was built twice in one attempt or
+//! again after the build gate had decided. The answer stays open when the tree changed during the build, when the build
+//! read what belongs to no digest (files of the tree that are not part of its digest, files outside tree, toolchain,
+//! package registry and system folders), or was not seen to write its product.
+//!
 //! ## Why it matters
 //! Everything later is said about bytes. Provenance is what ties these bytes to this source, this command and these
 //! materials; without it, a tested artifact may be any artifact.
@@ -28,9 +33,10 @@ use evidence::{Outcome, Stage};
 use serde_json::Value;
 
 use crate::builder::BUILDER_ID_PREFIX;
+use crate::builds::exchanged;
 use crate::catalogue::{Asked, Entry, Judged, Kind, Parameter, Setting, Tighter};
 use crate::history::Seen;
-use crate::words::count;
+use crate::words::{count, names_up_to};
 
 pub(super) const ENTRY: Entry = Entry {
     id: "provenance-observed",
@@ -58,7 +64,7 @@ fn judge(asked: &Asked) -> Judged {
         .filter(|(stage, _)| *stage == asked.spec.stage)
         .filter_map(|(_, check)| check.strip_prefix(PREFIX))
         .collect();
-    let mut judged = Judged::pass();
+    let mut judged = exchanged(asked);
     if expected.is_empty() {
         judged.add(asked.reason(
             Outcome::Indeterminate,
@@ -116,7 +122,10 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
             &format!("a builder below `{BUILDER_ID_PREFIX}`"),
             "let `release` build it, so that its provenance is observed",
         ));
+    } else {
+        judged = judged.merge(closed(asked, seen, artifact));
     }
+    judged = judged.merge(secrets(asked, seen, artifact));
     if !seen.statement.examined().any(|subject| subject.sha256().is_some()) {
         judged.add(asked.reason_at(
             seen,
@@ -158,6 +167,110 @@ fn one(asked: &Asked, seen: &Seen) -> Option<Judged> {
         )),
     }
     Some(judged)
+}
+
+/// Whether a secret got out with the build.
+fn secrets(asked: &Asked, seen: &Seen, artifact: &str) -> Judged {
+    const ASKS: &str = "no secret in an artifact or in the log of its build";
+    let mut judged = Judged::pass();
+    for (field, place) in [
+        ("secretsInArtifact", format!("artifact `{artifact}`")),
+        ("secretsInLog", format!("the build log of `{artifact}`")),
+    ] {
+        match ours(seen, field).map(Value::as_u64) {
+            Some(Some(0)) => {}
+            Some(Some(n)) => judged.add(asked.reason_at(
+                seen,
+                Outcome::Fail,
+                format!("{} exposed in {place}", count(n, "secret is", "secrets are")),
+                ASKS,
+                "rotate it, and take it out of what the build reads and prints",
+            )),
+            // Whoever writes nothing of ours at all is told so where it says neither method nor level.
+            None if nothing_of_ours(seen) => {}
+            _ => judged.add(asked.reason_at(
+                seen,
+                Outcome::Indeterminate,
+                format!("the provenance doesn't say whether a secret is exposed in {place}"),
+                ASKS,
+                "make the statement with this version of Proofmark",
+            )),
+        }
+    }
+    judged
+}
+
+/// Whether the build was made from the tree that was digested, and from nothing that no digest covers.
+fn closed(asked: &Asked, seen: &Seen, artifact: &str) -> Judged {
+    let mut judged = Judged::pass();
+    let mut open = |what: String, asks: &str, fix: &str| {
+        judged.add(asked.reason_at(seen, Outcome::Indeterminate, what, asks, fix));
+    };
+    const TREE: &str = "a tree that is the same after the build";
+    let tree = seen
+        .statement
+        .predicate
+        .pointer("/buildDefinition/resolvedDependencies/0/digest/sha256");
+    match ours(seen, "treeAfter") {
+        Some(after) if after.is_string() && Some(after) == tree => {}
+        Some(_) => open(
+            format!("artifact `{artifact}`: the tree changed while it was built"),
+            TREE,
+            "let nothing write into the tree during the build but the build below its output folder, and release again",
+        ),
+        None => open(
+            format!("the provenance of `{artifact}` doesn't say whether the tree changed while it was built"),
+            TREE,
+            "make the statement with this version of Proofmark",
+        ),
+    }
+    for (field, which, fix) in [
+        (
+            "undigestedReads",
+            "in the tree and not part of its digest",
+            "add them to the repository, or don't read them in the build",
+        ),
+        (
+            "outsideReads",
+            "outside tree, toolchain, package registry and system folders",
+            "add them to the repository, or don't read them in the build",
+        ),
+    ] {
+        let asks = "a build that reads nothing but what a digest covers";
+        let Some(listed) = ours(seen, field) else { continue };
+        let paths: Option<Vec<&str>> = listed
+            .as_array()
+            .and_then(|listed| listed.iter().map(Value::as_str).collect());
+        match paths {
+            Some(paths) if paths.is_empty() => {}
+            Some(paths) => open(
+                format!("the build of `{artifact}` read {}, {which}", names_up_to(3, paths)),
+                asks,
+                fix,
+            ),
+            None => open(
+                format!("`{field}` in the provenance of `{artifact}` is not a list of paths"),
+                asks,
+                "make the statement with this version of Proofmark",
+            ),
+        }
+    }
+    if ours(seen, "productWritten").and_then(Value::as_bool) != Some(true) {
+        open(
+            format!("the build was not seen to write `{artifact}`"),
+            "a product that the observed build wrote",
+            "check that `path` of its `[[build.artifact]]` is the file that its command writes, and let `release` build it",
+        );
+    }
+    judged
+}
+
+fn nothing_of_ours(seen: &Seen) -> bool {
+    let ours = seen
+        .statement
+        .predicate
+        .pointer("/buildDefinition/internalParameters/proofmark");
+    ours.and_then(Value::as_object).is_none_or(|ours| ours.is_empty())
 }
 
 fn level(seen: &Seen) -> Option<u64> {

@@ -4,8 +4,8 @@
 //! ## What it does
 //! Reads the run-time composition of the integration stage: for each service, the digest of the executable that its
 //! process really runs. It must equal the digest that was expected, and both must be a product of the provenance of
-//! that artifact in this attempt. Anything else fails; no process, or a process that could not be read, leaves the
-//! answer open.
+//! that artifact in this attempt, made before its build gate decided. Anything else fails; no process, or a process
+//! that could not be read, leaves the answer open.
 //!
 //! ## Why it matters
 //! Tests say something about what they tested. An artifact of an earlier build, a cached image, a binary swapped on
@@ -26,6 +26,7 @@ use evidence::predicates::RUNTIME;
 use evidence::{Digest, Outcome, Stage};
 use serde_json::Value;
 
+use crate::builds::exchanged;
 use crate::catalogue::{Asked, Entry, Judged};
 use crate::history::Seen;
 use crate::observed::{Watch, judge_observed, observed};
@@ -40,7 +41,7 @@ pub(super) const ENTRY: Entry = Entry {
         for seen in asked.history.current(asked.spec.stage) {
             judged = judged.merge(joined(asked, seen));
         }
-        judged
+        judged.merge(exchanged(asked))
     },
     judge_one: Some(one),
     watch: None,

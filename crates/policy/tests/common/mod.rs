@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use evidence::predicates::{
     APPROVAL, ATTEMPT, Approval, Arm, Attempt, CANARY, CHAOS, CanaryRun, ChaosExperiment, DEPENDENCY_REVIEW,
     DYNAMIC_TEST, DetectorRun, FaultRun, LICENCES, Observed, PROVENANCE, RUNTIME, SBOM, SECRET_SCAN, STEP,
-    ScanMetadata, Scanner, ScannerDatabase, TEST_RESULT, TestResult, VULNS, Vulns, WAIVER, Waiver,
+    ScanMetadata, Scanner, ScannerDatabase, TEST_RESULT, TestResult, VSA, VULNS, VerificationSummary, Vulns, WAIVER,
+    Waiver,
 };
 use evidence::{
     Algorithm, Allowance, Checkpoint, Context, ControlSpec, Coverage, Digest, Envelope, Finding, FindingId, Gap, Hash,
@@ -61,6 +62,7 @@ impl Keys {
             allow: vec![
                 allow(Role::Step, &[&STEP[..], &[WAIVER, APPROVAL]].concat()),
                 allow(Role::Approver, &[&STEP[..], &[WAIVER, APPROVAL]].concat()),
+                allow(Role::Gate, &[VSA]),
             ],
             log: LogIdentity {
                 origin: "example.test/log".to_owned(),
@@ -323,6 +325,48 @@ impl Release {
         self
     }
 
+    /// What the gate of `stage` of this attempt said, logged after everything that is logged.
+    pub fn gated(mut self, stage: Stage, outcome: Outcome) -> Self {
+        self.log.push((Role::Gate, self.gate(stage, outcome)));
+        self
+    }
+
+    pub fn gate(&self, stage: Stage, outcome: Outcome) -> Statement {
+        let passed = if outcome == Outcome::Pass { "PASSED" } else { "FAILED" };
+        let summary = VerificationSummary {
+            verifier: json!({}),
+            time_verified: now(),
+            resource_uri: "pkg:generic/shop@1.4.0".to_owned(),
+            policy: json!({}),
+            input_attestations: vec![],
+            verification_result: passed.to_owned(),
+            verified_levels: vec![],
+            slsa_version: "1.0".to_owned(),
+            verdict: Verdict {
+                stage,
+                outcome,
+                controls: vec![],
+                reasons: vec![],
+                cleared: vec![],
+                notes: vec![],
+            },
+        };
+        Statement::new(VSA, vec![], &summary, &self.context(stage, "gate"))
+    }
+
+    /// `check` was observed at `at`.
+    pub fn at(mut self, check: &str, at: &str) -> Self {
+        let index = self.index(check);
+        let statement = &self.log[index].1;
+        let context = Context {
+            at: at.parse().unwrap(),
+            ..statement.context().unwrap()
+        };
+        let examined = statement.examined().cloned().collect();
+        self.log[index].1 = Statement::new(&statement.predicate_type, examined, &statement.predicate, &context);
+        self
+    }
+
     pub fn decide(&self, stage: Stage) -> Verdict {
         self.decide_on(stage, &Keys::new().log(&self.log))
     }
@@ -417,7 +461,12 @@ pub fn provenance() -> Value {
     json!({
         "buildDefinition": {
             "buildType": "https://proofmark.dev/run/v0.1",
-            "internalParameters": { "proofmark": { "method": "traced", "isolation": "userns", "slsaLevel": 2 } },
+            "internalParameters": { "proofmark": {
+                "method": "traced", "isolation": "userns", "slsaLevel": 2,
+                "secretsInArtifact": 0, "secretsInLog": 0,
+                "treeAfter": digest("tree").hex(), "undigestedReads": [], "outsideReads": [], "productWritten": true,
+            } },
+            "resolvedDependencies": [{ "name": "tree", "digest": { "sha256": digest("tree").hex() } }],
         },
         "runDetails": { "builder": { "id": "https://proofmark.dev/run/v0.1" } },
     })
