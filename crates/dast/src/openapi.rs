@@ -43,7 +43,11 @@ impl Api {
 
     /// The routes for which the document asks for credentials.
     pub fn secured_routes(&self) -> Vec<String> {
-        self.operations.iter().filter(|operation| operation.is_secured()).map(Operation::route).collect()
+        self.operations
+            .iter()
+            .filter(|operation| operation.is_secured())
+            .map(Operation::route)
+            .collect()
     }
 }
 

@@ -274,7 +274,7 @@ const WRITES: &[Row] = &[
         there_and_back(&scene.base(), &scene.base().with_extension("away"))
     }),
     Row("put a folder in place of the writable one", Everybody, |scene| {
-        there_and_back(&scene.base().join("other"), &scene.scratch.join("away"))
+        there_and_back(&scene.base().join("other"), &scene.base().join("away"))
     }),
     Row("remove a file outside", Everybody, |scene| {
         came(fs::remove_file(scene.outside("profile")))

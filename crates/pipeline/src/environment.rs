@@ -459,7 +459,16 @@ fn main_artifact(spec: &Service) -> Option<String> {
 
 /// Services see their own files below `run`, and nothing else of the store; never the keys.
 fn hidden_from_services(run: &Run) -> Vec<PathBuf> {
-    let parts = ["log", "envelopes", "blobs", "undo", "leases", "bundles", "run/steps", "run/logs"];
+    let parts = [
+        "log",
+        "envelopes",
+        "blobs",
+        "undo",
+        "leases",
+        "bundles",
+        "run/steps",
+        "run/logs",
+    ];
     let store = parts.iter().map(|part| run.store.path.join(part));
     // What doesn't exist can't be hidden, and must not appear later either.
     let store: Vec<PathBuf> = store.filter(|path| fs::create_dir_all(path).is_ok()).collect();

@@ -63,7 +63,10 @@ impl Home {
         let folder = self.path.join("keys");
         if folder.exists() {
             return Err(Error::refused(
-                format!("`{}` has keys but no trust root: somebody removed it", self.path.display()),
+                format!(
+                    "`{}` has keys but no trust root: somebody removed it",
+                    self.path.display()
+                ),
                 "put the trust root back from where you keep a copy; a new one would forget what was demanded",
             ));
         }

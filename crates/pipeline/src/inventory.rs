@@ -17,7 +17,11 @@ pub fn of_tree(tree: &source::Tree) -> Result<Inventory, Error> {
         }
     }
     let mut gaps = Vec::new();
-    for file in tree.files.iter().filter(|file| file.symlink.is_some() && packages::is_manifest(&file.path)) {
+    for file in tree
+        .files
+        .iter()
+        .filter(|file| file.symlink.is_some() && packages::is_manifest(&file.path))
+    {
         gaps.push(Gap {
             id: "packages/unread-manifest".to_owned(),
             what: file.path.clone(),

@@ -115,7 +115,12 @@ struct Materials {
 /// Whether the build itself was seen to write its product. Nobody watched where nothing was observed.
 fn product_written(build: &Build<'_>) -> bool {
     let product = build.tree.join(build.path);
-    build.ran.finished.observed.as_ref().is_some_and(|observed| observed.written.contains(&product))
+    build
+        .ran
+        .finished
+        .observed
+        .as_ref()
+        .is_some_and(|observed| observed.written.contains(&product))
 }
 
 fn materials(build: &Build<'_>) -> Materials {
@@ -141,7 +146,10 @@ fn materials(build: &Build<'_>) -> Materials {
             packages.insert(package);
         } else if let Some(toolchain) = toolchain_of(path) {
             toolchains.insert(toolchain);
-        } else if let Some(inside) = build.repository.and_then(|repository| path.strip_prefix(repository).ok()) {
+        } else if let Some(inside) = build
+            .repository
+            .and_then(|repository| path.strip_prefix(repository).ok())
+        {
             files.insert(format!("repository:{}", inside.display()), path.clone());
         } else if SYSTEM.iter().any(|p| path.starts_with(p)) {
             files.insert(format!("file://{}", path.display()), path.clone());
@@ -150,13 +158,19 @@ fn materials(build: &Build<'_>) -> Materials {
             seen.outside.push(name.unwrap_or_default());
         }
     }
-    seen.materials = packages.iter().map(|package| package_material(package, build.components)).collect();
-    let named = toolchains.iter().map(|name| json!({"uri": format!("pkg:generic/rust-toolchain@{name}")}));
+    seen.materials = packages
+        .iter()
+        .map(|package| package_material(package, build.components))
+        .collect();
+    let named = toolchains
+        .iter()
+        .map(|name| json!({"uri": format!("pkg:generic/rust-toolchain@{name}")}));
     seen.materials.extend(named);
-    seen.materials.extend(files.iter().take(MATERIALS_MAX).filter_map(|(name, path)| {
-        let digest = Digest::of(&fs::read(path).ok()?);
-        Some(json!({"uri": name, "digest": {"sha256": digest.hex()}}))
-    }));
+    seen.materials
+        .extend(files.iter().take(MATERIALS_MAX).filter_map(|(name, path)| {
+            let digest = Digest::of(&fs::read(path).ok()?);
+            Some(json!({"uri": name, "digest": {"sha256": digest.hex()}}))
+        }));
     seen
 }
 
@@ -165,8 +179,12 @@ fn tool_homes() -> Vec<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let stated = ["CARGO_HOME", "RUSTUP_HOME", "GOPATH", "GOMODCACHE"];
     let usual = [".cargo", ".rustup", ".npm", "go", ".gitconfig", ".config/git"];
-    let stated = stated.into_iter().filter_map(|name| std::env::var_os(name).map(PathBuf::from));
-    stated.chain(usual.into_iter().filter_map(|folder| Some(home.as_ref()?.join(folder)))).collect()
+    let stated = stated
+        .into_iter()
+        .filter_map(|name| std::env::var_os(name).map(PathBuf::from));
+    stated
+        .chain(usual.into_iter().filter_map(|folder| Some(home.as_ref()?.join(folder))))
+        .collect()
 }
 
 /// `name-version` of a package source or archive below a Cargo registry.

@@ -217,11 +217,13 @@ fn judges(tree: &source::Tree, loaded: &Loaded) -> Result<ControlSpec, Error> {
     let mut judges = Vec::new();
     for step in &config.commit.step {
         let command = Digest::of(&evidence::to_canonical(&json!([step.run, step.report])));
-        judges.push(format!("step {} {}", step.name, command.short()));
+        judges.push(format!("step {} {command}", step.name));
     }
     for path in config.staging.iter().flat_map(|staging| &staging.experiments) {
         judges.push(format!("experiment {path} {}", &digest(path)?));
-        let text = source::read(tree, path).map_err(|error| Error::failed("read the tree", error))?.unwrap_or_default();
+        let text = source::read(tree, path)
+            .map_err(|error| Error::failed("read the tree", error))?
+            .unwrap_or_default();
         if let Ok(experiment) = chaos::Experiment::parse(path, &String::from_utf8_lossy(&text)) {
             for rule in experiment.rule_paths() {
                 judges.push(format!("detection {rule} {}", digest(&rule)?));
@@ -229,7 +231,12 @@ fn judges(tree: &source::Tree, loaded: &Loaded) -> Result<ControlSpec, Error> {
         }
     }
     if let Some(integration) = &config.integration {
-        judges.extend(integration.identities.iter().map(|identity| format!("identity {identity}")));
+        judges.extend(
+            integration
+                .identities
+                .iter()
+                .map(|identity| format!("identity {identity}")),
+        );
         let document = source::read(tree, &integration.openapi).map_err(|e| Error::failed("read the tree", e))?;
         let api = document.and_then(|bytes| dast::load(&bytes, &integration.openapi).ok());
         for route in api.iter().flat_map(dast::Api::secured_routes) {
@@ -241,7 +248,10 @@ fn judges(tree: &source::Tree, loaded: &Loaded) -> Result<ControlSpec, Error> {
     }
     if let Some(advisories) = &config.advisories {
         let prefix = format!("{}/", advisories.path);
-        let records = tree.files.iter().filter_map(|file| file.path.strip_prefix(&prefix)?.strip_suffix(".json"));
+        let records = tree
+            .files
+            .iter()
+            .filter_map(|file| file.path.strip_prefix(&prefix)?.strip_suffix(".json"));
         judges.extend(records.map(|record| format!("advisory {record}")));
     }
     judges.sort();
@@ -256,10 +266,16 @@ fn judges(tree: &source::Tree, loaded: &Loaded) -> Result<ControlSpec, Error> {
 /// A release that is judged in the past would find waivers and databases alive that have ended since.
 fn refuse_past(log: &EvidenceLog, now: Now) -> Result<(), Error> {
     const SECONDS_MAX: i64 = 60;
-    let newest = log.statements().filter_map(|(_, statement)| Some(statement.context()?.at)).max();
+    let newest = log
+        .statements()
+        .filter_map(|(_, statement)| Some(statement.context()?.at))
+        .max();
     match newest {
         Some(newest) if newest.as_second() - now.utc.as_second() > SECONDS_MAX => Err(Error::usage(
-            format!("the log holds evidence of {newest}, which is later than now ({})", now.utc),
+            format!(
+                "the log holds evidence of {newest}, which is later than now ({})",
+                now.utc
+            ),
             "give no `--as-of`, or a later one; or set the clock right",
         )),
         _ => Ok(()),

@@ -102,7 +102,9 @@ fn junit(bytes: &[u8]) -> Result<TestResult, String> {
             .flatten()
             .collect::<Vec<_>>();
         let name = name.join("::");
-        let flaky = ["<flakyFailure", "<flakyError", "<rerunFailure", "<rerunError"].iter().any(|tag| body.contains(tag));
+        let flaky = ["<flakyFailure", "<flakyError", "<rerunFailure", "<rerunError"]
+            .iter()
+            .any(|tag| body.contains(tag));
         if flaky {
             result.failed_tests.push(format!("{name} (failed before it passed)"));
         } else if body.contains("<failure") || body.contains("<error") {

@@ -179,7 +179,9 @@ fn read_format(path: &Path, bytes: &[u8]) -> Result<String, Error> {
         .and_then(|v| v.parse::<u32>().ok());
     let id = lines.next().and_then(|line| line.strip_prefix("id "));
     match (version, id) {
-        (Some(FORMAT_VERSION), Some(id)) if id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(id.to_owned()),
+        (Some(FORMAT_VERSION), Some(id)) if id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            Ok(id.to_owned())
+        }
         (Some(version), _) if version > FORMAT_VERSION => Err(Error::usage(
             format!(
                 "`{}` has format {version}, this program reads {FORMAT_VERSION}",

@@ -4,8 +4,8 @@
 use evidence::{Digest, Stage};
 
 use crate::release::{Options, begin};
-use crate::stages::build::build_artifact;
 use crate::run::Run;
+use crate::stages::build::build_artifact;
 use crate::{Error, inventory};
 
 /// What to wrap.

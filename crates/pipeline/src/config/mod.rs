@@ -406,21 +406,33 @@ fn references(path: &str, text: &str, config: &Config) -> Vec<Diagnostic> {
 /// the tree.
 fn unsafe_names(path: &str, text: &str, config: &Config) -> Vec<Diagnostic> {
     let artifacts: Vec<&Artifact> = config.build.iter().flat_map(|build| &build.artifact).collect();
-    let services = config.environment.iter().flat_map(|environment| environment.local.services.keys());
+    let services = config
+        .environment
+        .iter()
+        .flat_map(|environment| environment.local.services.keys());
     let names = config.commit.step.iter().map(|step| &step.name);
-    let names = names.chain(artifacts.iter().map(|artifact| &artifact.name)).chain(services).chain(config.broker.roles.keys());
+    let names = names
+        .chain(artifacts.iter().map(|artifact| &artifact.name))
+        .chain(services)
+        .chain(config.broker.roles.keys());
     let mut found = Vec::new();
     for name in names.filter(|name| !is_plain(name)) {
-        let message = format!("`{name}` can't be a name: letters, digits, `-`, `_` and `.` only, at most 64, not `.` first");
+        let message =
+            format!("`{name}` can't be a name: letters, digits, `-`, `_` and `.` only, at most 64, not `.` first");
         found.push(problem(path, text, name, message));
     }
     let files = config.commit.step.iter().map(|step| &step.report);
     let files = files.chain(artifacts.iter().map(|artifact| &artifact.path));
-    let baseline = config.production.iter().filter_map(|production| production.baseline.as_ref());
+    let baseline = config
+        .production
+        .iter()
+        .filter_map(|production| production.baseline.as_ref());
     let files = files.chain(baseline.map(|baseline| &baseline.path));
     let files = files.chain(config.advisories.iter().map(|advisories| &advisories.path));
     for file in files.filter(|file| !is_beneath(file)) {
-        let message = format!("`{file}` leads out of the tree: give a relative path without `..`, not below `.git` or `.proofmark`");
+        let message = format!(
+            "`{file}` leads out of the tree: give a relative path without `..`, not below `.git` or `.proofmark`"
+        );
         found.push(problem(path, text, file, message));
     }
     found
@@ -428,14 +440,19 @@ fn unsafe_names(path: &str, text: &str, config: &Config) -> Vec<Diagnostic> {
 
 fn is_plain(name: &str) -> bool {
     const CHARACTERS_MAX: usize = 64;
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     plain && !name.is_empty() && name.len() <= CHARACTERS_MAX && !name.starts_with('.')
 }
 
 fn is_beneath(file: &str) -> bool {
     let parts: Vec<&str> = file.split('/').collect();
     let own = [".git", crate::store::FOLDER];
-    parts.iter().all(|part| !part.is_empty() && *part != "." && *part != "..") && !own.contains(&parts[0])
+    parts
+        .iter()
+        .all(|part| !part.is_empty() && *part != "." && *part != "..")
+        && !own.contains(&parts[0])
 }
 
 fn problem(path: &str, text: &str, needle: &str, message: String) -> Diagnostic {

@@ -137,7 +137,9 @@ fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
     let mut result = result.unwrap_or_else(|problem| unread(&problem, &ran, configuration));
     if run.digest_now()? != run.tree_digest {
         result.result = "FAILED".to_owned();
-        result.failed_tests.push("the step changed the tree that is being judged".to_owned());
+        result
+            .failed_tests
+            .push("the step changed the tree that is being judged".to_owned());
     }
     let subject = vec![run.tree_subject()];
     run.record(

@@ -160,8 +160,12 @@ fn old_version(run: &mut Run, spec: &Production, new: Digest) -> Result<Option<O
 /// Whether the gate of production let an attempt pass: a promotion that it blocked promoted nothing.
 fn passed(run: &Run, attempt: Digest) -> bool {
     run.log.statements().any(|(_, statement)| {
-        let own = statement.context().is_some_and(|c| c.attempt == attempt && c.stage == Stage::Production);
-        let summary = statement.predicate_as::<VerificationSummary>(predicates::VSA).filter(|_| own);
+        let own = statement
+            .context()
+            .is_some_and(|c| c.attempt == attempt && c.stage == Stage::Production);
+        let summary = statement
+            .predicate_as::<VerificationSummary>(predicates::VSA)
+            .filter(|_| own);
         summary.is_some_and(|summary| summary.verdict.outcome == Outcome::Pass)
     })
 }
@@ -236,7 +240,10 @@ fn compare(run: &Run, spec: &Production, new: Digest, old: &Old) -> Result<Canar
 
 /// An arm counts only when its process really runs the bytes it stands for.
 fn is_running(running: &Running, arm: &str, digest: Digest) -> Result<(), Error> {
-    let executable = running.child.executable_digest().map_err(|error| Error::failed("read what runs", error))?;
+    let executable = running
+        .child
+        .executable_digest()
+        .map_err(|error| Error::failed("read what runs", error))?;
     if executable == digest {
         return Ok(());
     }
