@@ -199,18 +199,20 @@ fn a_cargo_build_writes_in_its_tree_only() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().canonicalize().unwrap();
     package(&folder);
-    // A build needs no other folder: the caches of cargo stay read-only.
+    // The caches of cargo stay read-only. The linker's temporary files would lie beside the sources where it finds no
+    // writable `TMPDIR` or `/tmp`, and those of a dependency are in such a cache.
     let mut command = build(&folder, Wanted::BestEffort);
     command.writable = Some(vec![folder.clone()]);
     let finished = run_it(command);
     assert!(finished.status.success(), "{}", text(&finished.stderr));
     assert!(folder.join("target/debug/small").is_file());
-    // Not even that of sources; results go elsewhere.
+    // The sources may be read-only too; results go elsewhere.
     fs::remove_dir_all(folder.join("target")).unwrap();
     let results = tempfile::tempdir().unwrap();
     let mut command = build(&folder, Wanted::BestEffort);
     command.writable = Some(vec![results.path().to_owned()]);
     command.env.insert("CARGO_TARGET_DIR".into(), results.path().into());
+    command.env.insert("TMPDIR".into(), results.path().into());
     let finished = run_it(command);
     assert!(finished.status.success(), "{}", text(&finished.stderr));
     assert!(results.path().join("debug/small").is_file());

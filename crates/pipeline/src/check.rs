@@ -136,7 +136,8 @@ fn subject(
     Ok(packages::SbomSubject {
         name: config.map_or(name, |config| config.release.name.clone()),
         version: config.map_or_else(String::new, |config| config.release.version.clone()),
-        seed: source::tree_digest(tree).map_err(|error| Error::failed("read the tree", error))?,
+        // A file that can't be read is a gap of the scan; it names no other SBOM.
+        seed: source::tree_digest(tree).unwrap_or_else(|error| evidence::Digest::of(error.to_string().as_bytes())),
         timestamp: options.now,
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     })

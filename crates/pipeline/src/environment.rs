@@ -199,11 +199,11 @@ impl Environment {
             program: program.into(),
             args: args.iter().map(OsString::from).collect(),
             cwd: run.root.clone(),
-            env: BTreeMap::new(),
+            env: BTreeMap::from([("TMPDIR".into(), scratch.clone().into())]),
             stdout: Sink::File(log.clone()),
             stderr: Sink::File(log.with_extension("err")),
             hide: self.hidden_from(spec),
-            writable: Some(vec![crate::run::temporary_folder(), scratch]),
+            writable: Some(vec![scratch]),
             isolation: Wanted::BestEffort,
             observe: false,
             timeout: None,
@@ -248,12 +248,15 @@ impl Environment {
             let answer = run
                 .runtime
                 .block_on(http::send(running.address, Request::get(&spec.ready), &limits));
-            if answer.is_ok_and(|answer| answer.status == 200) {
-                return Ok(());
-            }
+            let answered = match answer {
+                Ok(answer) if answer.status == 200 => return Ok(()),
+                Ok(answer) => format!("GET {} answers {}", spec.ready, answer.status),
+                Err(error) => format!("GET {}: {error}", spec.ready),
+            };
             if !running.child.is_running() || begun.elapsed() > Duration::from_millis(READY_MS_MAX) {
                 let said = fs::read_to_string(running.log.with_extension("err")).unwrap_or_default();
-                let last: Vec<&str> = said.lines().rev().take(5).collect();
+                let mut last: Vec<&str> = said.lines().rev().take(5).collect();
+                last.insert(0, &answered);
                 return Err(Error::usage(
                     format!(
                         "service `{name}` is not ready: {}",

@@ -17,7 +17,7 @@ use crate::evidence_log::EvidenceLog;
 use crate::home::Home;
 use crate::progress::Progress;
 use crate::report::{Report, StageLine};
-use crate::run::{Clock, Random, Run};
+use crate::run::{Clock, Random, Run, remove_folder};
 use crate::store::{self, Store};
 use crate::{Error, bundle, gate, metrics, stages};
 
@@ -88,6 +88,7 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
     journal
         .register_scratch(&store.scratch_path())
         .map_err(|error| Error::failed("open the undo journal", error))?;
+    let temporary = temporary_folder(&store, &journal)?;
     let scratch = store.scratch()?;
     options.progress.doing(Stage::Commit, "reading the tree", 0, 0);
     let tree = source::walk(&root, &source::WalkOptions::default()).map_err(|e| Error::failed("read the tree", e))?;
@@ -136,6 +137,7 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
         progress: options.progress,
         cancel: options.cancel,
         scratch,
+        temporary,
         journal,
         runtime,
         environment: None,
@@ -204,6 +206,21 @@ impl chaos::Recovery for AtStart {
             _ => Ok(()),
         }
     }
+}
+
+/// A folder for the temporary files of steps, made anew; it doesn't outlive the release.
+fn temporary_folder(store: &Store, journal: &UndoJournal) -> Result<PathBuf, Error> {
+    use std::os::unix::fs::DirBuilderExt;
+    let base = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    let base = std::fs::canonicalize(&base).map_err(|error| Error::io("open", &base, &error))?;
+    let path = base.join(format!("proofmark-{}", store.id));
+    journal
+        .register_scratch(&path)
+        .map_err(|error| Error::failed("open the undo journal", error))?;
+    remove_folder(&path)?;
+    let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
+    made.map_err(|error| Error::io("create", &path, &error))?;
+    Ok(path)
 }
 
 /// What judges this release besides controls and their limits, one text each, for `controls-not-loosened`: whoever

@@ -42,6 +42,8 @@ pub struct Run {
     pub progress: Arc<dyn Progress>,
     pub cancel: Cancel,
     pub scratch: PathBuf,
+    /// Temporary files of steps: outside the store, which they don't see.
+    pub temporary: PathBuf,
     pub journal: Arc<chaos::UndoJournal>,
     pub runtime: tokio::runtime::Runtime,
     /// Started by the first stage that needs it.
@@ -113,7 +115,7 @@ impl Run {
     /// What a step may write: the tree (never the store in it, which is hidden) and the folder for temporary files.
     /// Caches of package managers are read-only: fetch dependencies before a release.
     pub fn writable(&self) -> Vec<PathBuf> {
-        vec![self.root.clone(), temporary_folder()]
+        vec![self.root.clone(), self.temporary.clone()]
     }
 
     /// The artifacts of this attempt, from its logged provenance; the last statement of a name counts.
@@ -173,15 +175,22 @@ impl Run {
     /// Removes the scratch folder and says so in the undo journal.
     pub fn clear_scratch(&self) -> Result<(), Error> {
         self.store.clear_scratch()?;
+        remove_folder(&self.temporary)?;
+        self.journal
+            .scratch_removed(&self.temporary)
+            .map_err(|error| Error::failed("close the undo journal", error))?;
         self.journal
             .scratch_removed(&self.scratch)
             .map_err(|error| Error::failed("close the undo journal", error))
     }
 }
 
-/// Where programs put temporary files.
-pub fn temporary_folder() -> PathBuf {
-    std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+/// Removes a folder and all in it; that it isn't there is no error.
+pub fn remove_folder(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, &error)),
+        _ => Ok(()),
+    }
 }
 
 fn write_executable(path: &Path, bytes: &[u8]) -> Result<(), Error> {

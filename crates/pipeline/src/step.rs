@@ -16,14 +16,13 @@ use source::Redactor;
 use crate::Error;
 
 /// Names of the environment variables a step gets, when they are set. Everything else is withheld.
-const ENVIRONMENT: [&str; 14] = [
+const ENVIRONMENT: [&str; 13] = [
     "PATH",
     "HOME",
     "USER",
     "LOGNAME",
     "LANG",
     "LC_ALL",
-    "TMPDIR",
     "TZ",
     "TERM",
     "CARGO_HOME",
@@ -51,6 +50,8 @@ pub struct Step<'a> {
     pub hide: Vec<PathBuf>,
     /// Folders it may write to; everything else is read-only to it.
     pub writable: Vec<PathBuf>,
+    /// Its `TMPDIR`.
+    pub temporary: &'a Path,
     pub observe: bool,
     pub timeout: Duration,
     /// Where its filtered output goes.
@@ -65,10 +66,11 @@ pub fn run(step: &Step<'_>, cancel: &host::process::Cancel) -> Result<Ran, Error
         .run
         .split_first()
         .ok_or_else(|| Error::usage("the command is empty", "give a program"))?;
-    let environment: BTreeMap<OsString, OsString> = ENVIRONMENT
+    let mut environment: BTreeMap<OsString, OsString> = ENVIRONMENT
         .iter()
         .filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)))
         .collect();
+    environment.insert("TMPDIR".into(), step.temporary.into());
     if let Some(folder) = step.log.parent() {
         fs::create_dir_all(folder).map_err(|error| Error::io("create", folder, &error))?;
     }

@@ -60,7 +60,7 @@ fn five_switches_are_blocked_at_five_stages() {
 fn a_plan_does_nothing() {
     let shop = Shop::new();
     shop.run(&["release", "--plan"])
-        .expect(0, &["undo", "credential", "staging"]);
+        .expect(0, &["undo", "revoke", "staging"]);
     assert!(!shop.tree.join(".proofmark").exists());
     assert!(!shop.home.exists());
 }

@@ -381,6 +381,11 @@ fn references(path: &str, text: &str, config: &Config) -> Vec<Diagnostic> {
             found.push(problem(path, text, identity, message));
         }
     }
+    if let Some(production) = &config.production
+        && let Err(error) = canary::Rollout::new(production.weights.clone(), 1)
+    {
+        found.push(problem(path, text, "weights", format!("`production.weights`: {error}")));
+    }
     found.extend(unsafe_names(path, text, config));
     let commands = config.commit.step.iter().map(|step| (&step.name, &step.run)).chain(
         config

@@ -95,6 +95,7 @@ pub fn build_artifact(
             folder: &run.root,
             hide: run.hidden(),
             writable: run.writable(),
+            temporary: &run.temporary,
             observe: true,
             timeout: Duration::from_secs(seconds),
             log: run.scratch.join("steps").join(format!("build-{name}.log")),

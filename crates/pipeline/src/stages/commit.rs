@@ -120,6 +120,7 @@ fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
             folder: &run.root,
             hide: run.hidden(),
             writable: run.writable(),
+            temporary: &run.temporary,
             observe: false,
             timeout: Duration::from_secs(spec.timeout_seconds.unwrap_or(STEP_SECONDS)),
             log: run.scratch.join("steps").join(format!("{}.log", spec.name)),
@@ -132,7 +133,10 @@ fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
     let configuration = reports::configuration(&spec.name, &digest);
     let result = match host::read_beneath(&run.root, &spec.report, REPORT_BYTES_MAX) {
         Ok(bytes) => reports::read(&spec.report, &bytes, ran.finished.status.code(), configuration.clone()),
-        Err(error) => Err(format!("`{}` wrote no report `{}` ({error})", spec.name, spec.report)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(format!("no report {} was written", spec.report))
+        }
+        Err(error) => Err(format!("the report {} can't be read ({error})", spec.report)),
     };
     let mut result = result.unwrap_or_else(|problem| unread(&problem, &ran, configuration));
     if run.digest_now()? != run.tree_digest {
@@ -153,19 +157,21 @@ fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// A step without a readable report failed: what it printed last says why.
+/// A step without a readable report failed: what it printed last says why, on one line.
 fn unread(problem: &str, ran: &step::Ran, configuration: Value) -> TestResult {
-    let why = if ran.finished.timed_out {
-        " (it ran out of time)"
-    } else {
-        ""
+    const LINES: usize = 6;
+    let how = match (ran.finished.timed_out, ran.finished.status.code()) {
+        (true, _) => "it ran out of time".to_owned(),
+        (false, Some(code)) => format!("it ended with exit code {code}"),
+        (false, None) => "it was ended by a signal".to_owned(),
     };
+    let last = ran.tail(LINES).replace('\n', " | ").replace('`', "'");
     TestResult {
         result: "FAILED".to_owned(),
         configuration: vec![configuration],
         passed_tests: Vec::new(),
         warned_tests: Vec::new(),
-        failed_tests: vec![format!("{problem}{why}; its last output:\n{}", ran.tail(12))],
+        failed_tests: vec![format!("{problem}, {how}; its last output: {last}")],
     }
 }
 
