@@ -140,6 +140,7 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
         temporary,
         journal,
         runtime,
+        changed_by_step: false,
         environment: None,
     };
     announce(&mut run, resumed)?;

@@ -46,6 +46,8 @@ pub struct Run {
     pub temporary: PathBuf,
     pub journal: Arc<chaos::UndoJournal>,
     pub runtime: tokio::runtime::Runtime,
+    /// A step changed the tree: its failing statement is logged, and the gate blocks for it.
+    pub changed_by_step: bool,
     /// Started by the first stage that needs it.
     pub environment: Option<Environment>,
 }
@@ -93,7 +95,7 @@ impl Run {
 
     /// What is judged must be what was digested: a tree that changed meanwhile ends the attempt without a verdict.
     pub fn tree_unchanged(&self) -> Result<(), Error> {
-        if self.digest_now()? == self.tree_digest {
+        if self.changed_by_step || self.digest_now()? == self.tree_digest {
             return Ok(());
         }
         Err(Error::usage(

@@ -142,3 +142,89 @@ fn an_artifact_that_is_swapped_between_stages_is_refused() {
     assert_ne!(answer.code, 0, "{answer:?}");
     answer.expect(4, &["changed"]);
 }
+
+/// Adds a step that runs `script` and writes a report that looks fine.
+fn add_step(shop: &Shop, name: &str, script: &str) {
+    let report = format!("target/{name}.xml");
+    let step = format!("\n[[commit.step]]\nname = \"{name}\"\nrun = [\"sh\", \"{name}.sh\"]\nreport = \"{report}\"\n");
+    shop.replace("proofmark.toml", "\n[dependencies]", &format!("{step}\n[dependencies]"));
+    let script = format!("{script}\necho '<testsuite><testcase name=\"t\"/></testsuite>' > {report}\n");
+    std::fs::write(shop.tree.join(format!("{name}.sh")), script).expect("a file");
+    shop.commit(name);
+}
+
+#[test]
+fn a_step_that_changes_what_is_judged_is_blocked() {
+    let _turn = turn();
+    let shop = Shop::new();
+    add_step(&shop, "edit", "echo '<!-- more -->' >> web/index.html");
+    shop.run(&["release", "--to", "build"])
+        .expect(1, &["BLOCKED at commit", "changed the tree"]);
+}
+
+#[test]
+fn a_step_can_write_nothing_but_the_tree_and_its_temporary_folder() {
+    let _turn = turn();
+    let shop = Shop::new();
+    let outside = shop.tree.join("../outside");
+    let script = format!(
+        "echo x > {0} && : > target/escaped\nmv .. ../moved && : > target/escaped\necho x > $TMPDIR/mine || : > target/escaped",
+        outside.display()
+    );
+    add_step(&shop, "escape", &script);
+    shop.run(&["release", "--to", "commit"]).expect(0, &["PASS"]);
+    assert!(!outside.exists() && !shop.tree.join("target/escaped").exists());
+}
+
+#[test]
+fn what_judges_is_not_exchanged_without_an_approver() {
+    let _turn = turn();
+    let shop = Shop::new();
+    shop.release().expect(0, &["PASS"]);
+    shop.replace("experiments/revoke-ledger.toml", "is noticed", "gets noticed");
+    shop.commit("another experiment under the same name");
+    let answer = shop.run(&["release", "--to", "commit"]);
+    answer.expect(3, &["UNPROVEN", "experiments/revoke-ledger.toml"]);
+}
+
+#[test]
+fn run_builds_only_what_is_declared_and_only_once() {
+    let _turn = turn();
+    let shop = Shop::new();
+    let other = [
+        "run",
+        "--name",
+        "ledger",
+        "--artifact",
+        "target/debug/ledger",
+        "--",
+        "true",
+    ];
+    shop.run(&other).expect(2, &["not declared so"]);
+    let path = ["build", "--offline", "--locked", "-p", "ledger"];
+    let declared = [
+        &[
+            "run",
+            "--name",
+            "ledger",
+            "--artifact",
+            "target/debug/ledger",
+            "--",
+            "cargo",
+        ],
+        &path[..],
+    ]
+    .concat();
+    shop.run(&declared).expect(0, &["provenance logged"]);
+    shop.run(&declared).expect(2, &["already"]);
+    shop.run(&["release", "--to", "build"]).expect(0, &["PASS"]);
+}
+
+#[test]
+fn a_home_that_lost_its_trust_root_makes_no_new_one() {
+    let _turn = turn();
+    let shop = Shop::new();
+    shop.run(&["release", "--to", "commit"]).expect(0, &["PASS"]);
+    std::fs::remove_file(shop.home.join("trust-root.json")).expect("removed");
+    shop.run(&["release", "--to", "commit"]).expect(4, &["no trust root"]);
+}

@@ -157,12 +157,18 @@ pub(crate) fn read_file(file: &TreeFile, bytes_max: u64) -> Result<Vec<u8>, Sour
     Ok(bytes)
 }
 
+/// Characters that change how others are shown, and show nothing themselves (Unicode TR 36, bidirectional and
+/// zero-width controls): a name must read as it is.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+}
+
 /// Bytes of a path as text: what is not printable UTF-8, and the backslash, as `\xNN`.
 pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() || c == '\\' {
+            if c.is_control() || c == '\\' || is_invisible(c) {
                 let mut utf8 = [0; 4];
                 c.encode_utf8(&mut utf8)
                     .bytes()

@@ -140,6 +140,7 @@ fn team_step(run: &mut Run, index: usize) -> Result<(), Error> {
     };
     let mut result = result.unwrap_or_else(|problem| unread(&problem, &ran, configuration));
     if run.digest_now()? != run.tree_digest {
+        run.changed_by_step = true;
         result.result = "FAILED".to_owned();
         result
             .failed_tests
