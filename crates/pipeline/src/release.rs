@@ -470,19 +470,22 @@ fn planned(stage: Stage, root: &Path, loaded: &Loaded) -> Result<Vec<String>, Er
     match stage {
         Stage::Commit => {
             actions.push("scan tree and history for secrets".to_owned());
-            actions.extend(
-                config
-                    .commit
-                    .step
-                    .iter()
-                    .map(|step| format!("run `{}`, read {}", step.run.join(" "), step.report)),
-            );
+            actions.extend(config.commit.step.iter().map(|step| {
+                let most = step.timeout_seconds.unwrap_or(stages::commit::STEP_SECONDS);
+                format!("run `{}`, read {}; at most {most} s", step.run.join(" "), step.report)
+            }));
             actions.push("hold changed manifests against the dependency policy".to_owned());
         }
         Stage::Build => {
             let artifacts = config.build.iter().flat_map(|build| &build.artifact);
-            actions
-                .extend(artifacts.map(|artifact| format!("run `{}`, keep {}", artifact.run.join(" "), artifact.path)));
+            actions.extend(artifacts.map(|artifact| {
+                let most = artifact.timeout_seconds.unwrap_or(stages::build::BUILD_SECONDS);
+                format!(
+                    "run `{}`, keep {}; at most {most} s",
+                    artifact.run.join(" "),
+                    artifact.path
+                )
+            }));
             actions.push("write the SBOM, match vulnerabilities, judge licences".to_owned());
         }
         Stage::Integration => {
@@ -490,9 +493,9 @@ fn planned(stage: Stage, root: &Path, loaded: &Loaded) -> Result<Vec<String>, Er
                 .environment
                 .iter()
                 .flat_map(|environment| environment.local.services.keys());
-            actions.extend(
-                services.map(|name| format!("start service `{name}` on loopback; undo: it dies with the release")),
-            );
+            actions.extend(services.map(|name| {
+                format!("start service `{name}` on loopback; undo: it dies with the release; at most 30 s")
+            }));
             let driven = config.integration.iter();
             actions.extend(driven.map(|i| {
                 format!(
@@ -518,9 +521,19 @@ fn planned(stage: Stage, root: &Path, loaded: &Loaded) -> Result<Vec<String>, Er
         }
         Stage::Production => {
             if let Some(production) = &config.production {
+                if let Some(baseline) = &production.baseline {
+                    let most = baseline.timeout_seconds.unwrap_or(stages::build::BUILD_SECONDS);
+                    let run = baseline.run.join(" ");
+                    actions.push(format!(
+                        "unless one was promoted: run `{run}` for the old version; at most {most} s"
+                    ));
+                }
+                let weights: Vec<String> = production.weights.iter().map(u32::to_string).collect();
                 actions.push(format!(
-                    "run old and new `{}` side by side at {:?} per cent; undo: weight 0, read back; {} requests at most",
-                    production.service, production.weights, production.requests_max
+                    "run old and new `{}` side by side at {} per cent; undo: weight 0, read back; {} requests at most",
+                    production.service,
+                    weights.join(", then "),
+                    production.requests_max
                 ));
             }
         }

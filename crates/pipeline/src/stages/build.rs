@@ -33,7 +33,7 @@ use crate::stages::not_configured;
 use crate::step::{self, Step};
 use crate::{Error, advisories, inventory};
 
-const BUILD_SECONDS: u64 = 1800;
+pub const BUILD_SECONDS: u64 = 1800;
 /// A larger artifact can't be kept.
 const ARTIFACT_BYTES_MAX: u64 = 2 << 30;
 

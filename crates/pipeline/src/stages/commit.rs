@@ -30,7 +30,7 @@ use crate::run::Run;
 use crate::step::{self, Step};
 use crate::{Error, inventory, reports};
 
-const STEP_SECONDS: u64 = 900;
+pub const STEP_SECONDS: u64 = 900;
 /// A larger report is none.
 const REPORT_BYTES_MAX: u64 = 64 << 20;
 
