@@ -4,7 +4,7 @@
 use crate::tools;
 
 /// Name, and the number of runs its claim speaks of.
-const CAMPAIGNS: [(&str, u64); 3] = [("storage", 2_000), ("bundles", 1_000), ("release-kill", 300)];
+const CAMPAIGNS: [(&str, u64); 3] = [("storage", 300), ("bundles", 1_000), ("release-kill", 300)];
 
 pub fn run(args: &[&str]) -> Result<(), String> {
     let (name, rest) = args
