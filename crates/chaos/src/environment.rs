@@ -6,6 +6,11 @@ use std::time::Duration;
 use evidence::Now;
 use net::proxy::Toxic;
 
+use crate::fault::Fault;
+use crate::permit::Permit;
+use crate::strike::{Record, Site};
+use crate::target::Targets;
+
 /// A boxed future, so that [`Environment`] is object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -29,6 +34,30 @@ pub trait Environment: Send + Sync {
 
     /// The toxics of a link as the worker process has them.
     fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>>;
+
+    /// The declared targets, and how long a fault may last from now. None are declared where this is not overridden.
+    fn site(&self) -> Site {
+        Site {
+            targets: Targets::default(),
+            time_left: Duration::ZERO,
+        }
+    }
+
+    /// Does a fault that is bound to a process in a process of its own ([`crate::process::Holders`]), and waits until
+    /// it is in force.
+    fn hold<'a>(&'a self, _: &'a Permit, fault: &'a dyn Fault, _: &'a Record) -> BoxFuture<'a, Result<(), String>> {
+        let id = fault.entry().id;
+        Box::pin(async move {
+            Err(format!(
+                "`{id}` needs a process of its own, which this environment can't start"
+            ))
+        })
+    }
+
+    /// Ends the process that holds a fault; that there is none is no error.
+    fn release<'a>(&'a self, _: &'a dyn Fault) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
 
     /// Lines that services logged since the last call. `now` is the boot time of the call.
     fn poll_logs(&self, now: Duration) -> Vec<telemetry::Event>;

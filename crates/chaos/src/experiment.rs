@@ -8,6 +8,7 @@ use std::time::Duration;
 use evidence::{Diagnostic, Digest};
 use serde_json::Value;
 
+use crate::declare::Declaration;
 use crate::environment::ServiceRequest;
 use crate::fault::{Fault, Probe, UndoClass, read_path, read_request};
 use crate::faults;
@@ -33,6 +34,7 @@ const KEYS: &[&str] = &[
     "fault",
     "detector",
     "expect",
+    "declares",
 ];
 const STEADY_KEYS: &[&str] = &["service", "method", "path", "identity", "body", "status", "requests"];
 const EXPECT_KEYS: &[&str] = &[
@@ -58,6 +60,8 @@ pub struct Experiment {
     pub faults: Vec<Box<dyn Fault>>,
     pub detectors: Vec<Detector>,
     pub expect: Expect,
+    /// What it may do harm to.
+    pub declares: Declaration,
 }
 
 /// What the system does when nothing is wrong.
@@ -210,6 +214,9 @@ fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
             recovered_within_seconds: seconds("recovered_within_seconds"),
         }
     });
+    let declares = top
+        .optional_section("declares")
+        .map_or_else(Declaration::default, |section| Declaration::read(&section));
     let experiment = Experiment {
         path: path.to_owned(),
         title: title?,
@@ -220,6 +227,7 @@ fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
         faults: faults?,
         detectors,
         expect,
+        declares,
     };
     check_times(top, &experiment);
     check_expect(top, &experiment);
@@ -272,7 +280,7 @@ fn read_faults(top: &Section<'_>) -> Option<Vec<Box<dyn Fault>>> {
     Some(faults)
 }
 
-fn read_fault(section: &Section<'_>) -> Option<Box<dyn Fault>> {
+pub(crate) fn read_fault(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let id = section.text("id")?;
     let Some(entry) = faults::ALL.iter().find(|entry| entry.id == id) else {
         let known: Vec<&str> = faults::ALL.iter().map(|entry| entry.id).collect();

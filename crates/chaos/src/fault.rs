@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,6 +10,8 @@ use serde_json::Value;
 use crate::environment::{BoxFuture, CredentialRef, Environment, ServiceRequest};
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::strike::{Record, Strike, Undone};
+use crate::target::TargetKind;
 
 /// A fault of the catalogue. One file more in `faults/` is one entry more.
 pub struct Entry {
@@ -21,27 +24,54 @@ pub struct Entry {
     pub attack: &'static [&'static str],
     /// Weaknesses (<https://cwe.mitre.org>) that it looks for.
     pub cwe: &'static [&'static str],
+    /// What it may do to the three properties while it holds.
+    pub effect: Effect,
+    /// Kinds of declared targets that it attacks; none for a fault of the environment's own services and links.
+    pub targets: &'static [TargetKind],
     /// Keys that its `[[fault]]` may have beside `id`.
     pub keys: &'static [&'static str],
     /// Reads its `[[fault]]`; `None` once the problem is noted.
     pub(crate) read: fn(&Section<'_>) -> Option<Box<dyn Fault>>,
 }
 
-/// How a fault ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What a fault is expected to do to a system that is not prepared for it, in a few words each; `kept` where nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effect {
+    pub confidentiality: &'static str,
+    pub integrity: &'static str,
+    pub availability: &'static str,
+}
+
+/// How a fault ends, the surest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UndoClass {
-    /// It lives in the worker process and can't outlive it.
+    /// The kernel ends it by itself at the deadline, even with every process of ours dead.
+    KernelBounded,
+    /// It lives in a process of ours and can't outlive it.
     ProcessBounded,
+    /// It happens in a throwaway copy of the machine, which vanishes with its process.
+    SandboxDiscard,
+    /// What was there before is recorded, and put back unless somebody else has changed it since.
+    Journaled,
     /// It can't be taken back; a way forward is declared instead.
     Irreversible,
 }
 
 impl UndoClass {
-    pub const ALL: [UndoClass; 2] = [UndoClass::ProcessBounded, UndoClass::Irreversible];
+    pub const ALL: [UndoClass; 5] = [
+        UndoClass::KernelBounded,
+        UndoClass::ProcessBounded,
+        UndoClass::SandboxDiscard,
+        UndoClass::Journaled,
+        UndoClass::Irreversible,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
+            UndoClass::KernelBounded => "kernel-bounded",
             UndoClass::ProcessBounded => "process-bounded",
+            UndoClass::SandboxDiscard => "sandbox-discard",
+            UndoClass::Journaled => "journaled",
             UndoClass::Irreversible => "irreversible",
         }
     }
@@ -73,20 +103,28 @@ pub trait Fault: Send + Sync + fmt::Debug {
     /// Asks whether a revoked credential still works, where the fault revokes one.
     fn probe(&self) -> Option<&Probe>;
 
-    /// Looks whether it can bite at all, before anything is changed. `Err` says why not.
-    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<(), String>>;
+    /// The strike it is, where it attacks a declared target.
+    fn strike(&self) -> Option<Arc<dyn Strike>> {
+        None
+    }
+
+    /// Looks whether it can bite at all, before anything is changed. `Err` says why not. What it returns is durable
+    /// before the injection, and given back to everything that follows.
+    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<Record, String>>;
 
     /// Nothing is injected without leave.
     fn inject<'a>(
         &'a self,
         permit: &'a Permit,
         environment: &'a dyn Environment,
+        record: &'a Record,
     ) -> BoxFuture<'a, Result<Injected, String>>;
 
     /// Reads back that it is in force.
     fn in_force<'a>(
         &'a self,
         environment: &'a dyn Environment,
+        record: &'a Record,
         injected: &'a Injected,
     ) -> BoxFuture<'a, Result<(), String>>;
 
@@ -98,8 +136,9 @@ pub trait Fault: Send + Sync + fmt::Debug {
     fn undo<'a>(
         &'a self,
         environment: &'a dyn Environment,
+        record: &'a Record,
         injected: &'a Injected,
-    ) -> BoxFuture<'a, Result<(), String>>;
+    ) -> BoxFuture<'a, Result<Undone, String>>;
 }
 
 /// What an injection changed.

@@ -10,11 +10,14 @@
 //!
 //! Start reading at [`run()`], then [`Experiment`], then [`UndoJournal`].
 
+mod declare;
 mod detectors;
+mod drill;
 mod environment;
 mod experiment;
 mod fault;
 mod faults;
+mod files;
 pub mod journal;
 mod link;
 mod permit;
@@ -22,14 +25,20 @@ mod permit;
 pub mod process;
 mod read;
 mod run;
+pub mod strike;
+mod target;
 mod watch;
 
+pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};
+pub use drill::Drill;
 pub use environment::{BoxFuture, CredentialRef, Environment, ServiceAnswer, ServiceRequest};
 pub use experiment::{DEADLINE_SECONDS_MAX, Detector, DetectorKind, Expect, Experiment, PlannedAction, Steady};
-pub use fault::{Entry, Fault, Probe, UndoClass};
+pub use fault::{Effect, Entry, Fault, Probe, UndoClass};
 pub use journal::{EntryId, JournalEntry, JournalError, Recovered, Recovery, State, UndoJournal};
 pub use permit::{Conditions, Permit, Refused};
 pub use run::{ChaosError, run};
+pub use strike::{Record, Site, Strike, Undone};
+pub use target::{Target, TargetKind, Targets};
 
 /// The catalogue of faults, sorted by id.
 pub fn faults() -> &'static [Entry] {

@@ -10,6 +10,7 @@ use crate::environment::{BoxFuture, Environment};
 use crate::experiment::DEADLINE_SECONDS_MAX;
 use crate::fault::Injected;
 use crate::read::Section;
+use crate::strike::{Record, Undone};
 
 /// A link, and how long its fault holds.
 #[derive(Debug)]
@@ -47,8 +48,8 @@ impl Link {
     }
 
     /// The link is there, and nothing is wrong with it yet.
-    pub(crate) fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(self.expect(environment, &[]))
+    pub(crate) fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<Record, String>> {
+        Box::pin(async move { self.expect(environment, &[]).await.map(|()| Record::new()) })
     }
 
     pub(crate) fn inject<'a>(
@@ -70,10 +71,11 @@ impl Link {
         Box::pin(async move { self.expect(environment, &[toxic]).await })
     }
 
-    pub(crate) fn clear<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<(), String>> {
+    pub(crate) fn clear<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<Undone, String>> {
         Box::pin(async move {
             environment.toxics(&self.name, Vec::new()).await?;
-            self.expect(environment, &[]).await
+            self.expect(environment, &[]).await?;
+            Ok(Undone::Restored)
         })
     }
 

@@ -7,7 +7,7 @@ use evidence::Digest;
 use crate::experiment::{DEADLINE_SECONDS_MAX, Experiment};
 
 /// Leave to inject the faults of one experiment once. [`Permit::obtain`] is its only constructor.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Permit {
     experiment: Digest,
 }
@@ -75,6 +75,13 @@ impl Permit {
             })
         } else {
             Err(Refused { reasons })
+        }
+    }
+
+    /// Leave to rehearse one fault on targets that are isolated and opted in, as [`crate::Drill`] has checked.
+    pub(crate) fn rehearsal() -> Permit {
+        Permit {
+            experiment: Digest::of(b"rehearsal"),
         }
     }
 

@@ -126,6 +126,54 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// A list of strings that is not empty.
+    pub(crate) fn optional_texts(&self, key: &str) -> Option<Vec<String>> {
+        let value = self.table.get(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            return self.mistyped(key, value.get_ref(), "a list of strings");
+        };
+        let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+            DeValue::String(text) => Some(text.clone().into_owned()),
+            other => self.mistyped(key, other, "a list of strings"),
+        };
+        let texts: Vec<String> = items.iter().map(text).collect::<Option<_>>()?;
+        if texts.is_empty() {
+            return self.mistyped(key, value.get_ref(), "a list of strings that is not empty");
+        }
+        Some(texts)
+    }
+
+    pub(crate) fn optional_flag(&self, key: &str) -> Option<bool> {
+        let value = self.table.get(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(flag) => Some(*flag),
+            other => self.mistyped(key, other, "true or false"),
+        }
+    }
+
+    /// One of a few words.
+    pub(crate) fn optional_choice<T: Copy>(&self, key: &str, all: &[T], name: fn(T) -> &'static str) -> Option<T> {
+        let text = self.optional_text(key)?;
+        let chosen = all.iter().copied().find(|choice| name(*choice) == text);
+        if chosen.is_none() {
+            let known: Vec<&str> = all.iter().map(|choice| name(*choice)).collect();
+            let help = nearest(&text, &known).map_or_else(
+                || format!("known: {}", quoted(&known)),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.problem(key, "chaos/unknown-word", format!("`{key}` is `{text}`"), &help);
+        }
+        chosen
+    }
+
+    /// The keys it has, as written.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.table
+            .keys()
+            .map(|key| key.get_ref().clone().into_owned())
+            .collect()
+    }
+
     pub(crate) fn number(&self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         self.required(key, &format!("a number from {} to {}", range.start(), range.end()))?;
         self.optional_number(key, range)

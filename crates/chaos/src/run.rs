@@ -16,6 +16,7 @@ use crate::experiment::Experiment;
 use crate::fault::{Fault, Injected, Met, UndoClass};
 use crate::journal::{EntryId, JournalError, State, UndoJournal};
 use crate::permit::{Conditions, Permit};
+use crate::strike::{Record, Undone};
 use crate::watch::{STEP, Watch};
 
 /// A step of ours (inject, read back, undo) may take so long, in milliseconds.
@@ -67,13 +68,13 @@ pub async fn run(
         sleep(Duration::from_millis(QUIET_MS) / QUIET_LOOKS).await;
         detectors.look_before(environment).await;
     }
+    let (records, unfit) = match unsteady {
+        None => prepare(experiment, environment).await,
+        Some(_) => (Vec::new(), Vec::new()),
+    };
     let conditions = Conditions {
         opted_in: environment.opted_in(),
-        unfit: if unsteady.is_none() {
-            unfit(experiment, environment).await
-        } else {
-            Vec::new()
-        },
+        unfit,
         unsteady,
         firing: detectors.firing(),
         broken: detectors.broken(),
@@ -88,7 +89,7 @@ pub async fn run(
             return Ok(evidence);
         }
     };
-    let mut attack = Attack::plan(experiment, environment, journal, permit).await?;
+    let mut attack = Attack::plan(experiment, records, environment, journal, permit).await?;
     // What was logged, or counted, until now is not the injection's doing.
     detectors.look_before(environment).await;
     let watch = Watch::new(environment, experiment, &detectors, environment.now().boottime);
@@ -153,15 +154,16 @@ async fn steady(experiment: &Experiment, environment: &dyn Environment) -> Resul
     Ok(())
 }
 
-/// The faults that can't bite here, each with the reason.
-async fn unfit(experiment: &Experiment, environment: &dyn Environment) -> Vec<String> {
-    let mut unfit = Vec::new();
+/// What each fault needs to undo, and the faults that can't bite here, each with the reason.
+async fn prepare(experiment: &Experiment, environment: &dyn Environment) -> (Vec<Record>, Vec<String>) {
+    let (mut records, mut unfit) = (Vec::new(), Vec::new());
     for fault in &experiment.faults {
-        if let Err(reason) = step(fault.prepare(environment)).await {
-            unfit.push(format!("`{}`: {reason}", fault.entry().id));
+        match step(fault.prepare(environment)).await {
+            Ok(record) => records.push(record),
+            Err(reason) => unfit.push(format!("`{}`: {reason}", fault.entry().id)),
         }
     }
-    unfit
+    (records, unfit)
 }
 
 /// The faults of a run, on their way from planned to undone.
@@ -176,6 +178,7 @@ struct Attack<'a> {
 struct Ongoing<'a> {
     fault: &'a dyn Fault,
     entry: EntryId,
+    record: Record,
     /// Start of the injection; boot time.
     started: Option<Duration>,
     /// End of the injection.
@@ -188,18 +191,20 @@ struct Ongoing<'a> {
     undone: bool,
     undo: Duration,
     unknown: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl<'a> Attack<'a> {
     /// Makes every undo and way forward durable, and the first injection known.
     async fn plan(
         experiment: &'a Experiment,
+        records: Vec<Record>,
         environment: &'a dyn Environment,
         journal: &'a UndoJournal,
         permit: Permit,
     ) -> Result<Attack<'a>, JournalError> {
         let mut faults = Vec::new();
-        for fault in &experiment.faults {
+        for (fault, prepared) in experiment.faults.iter().zip(records) {
             let id = fault.entry().id;
             let entry = journal.plan(
                 &experiment.path,
@@ -207,8 +212,9 @@ impl<'a> Attack<'a> {
                 fault.entry().undo_class,
                 &fault.undo_action(),
                 &fault.parameters(),
+                &prepared,
             )?;
-            faults.push(Ongoing::new(fault.as_ref(), entry));
+            faults.push(Ongoing::new(fault.as_ref(), entry, prepared));
         }
         if let Some(first) = faults.first() {
             journal.advance(first.entry, State::Injecting)?;
@@ -229,7 +235,7 @@ impl<'a> Attack<'a> {
                     record(self.journal, ongoing.entry, State::Injecting).await?;
                 }
                 ongoing.inject(&self.permit, self.environment).await?;
-                watch.injected(index, &ongoing.injected);
+                watch.injected(index, &ongoing.record, &ongoing.injected);
                 record(self.journal, ongoing.entry, State::Injected).await?;
                 ongoing.hold(self.environment).await?;
                 if ongoing.fault.hold().is_some() {
@@ -291,6 +297,7 @@ impl<'a> Attack<'a> {
                     "`{id}` was in force, and no request of the steady state met it"
                 ));
             }
+            evidence.notes.extend(ongoing.notes);
             // A way forward that nobody took is a result, not a doubt.
             if ongoing.fault.entry().undo_class == UndoClass::Irreversible {
                 evidence.notes.extend(ongoing.unknown);
@@ -310,10 +317,11 @@ impl<'a> Attack<'a> {
 }
 
 impl<'a> Ongoing<'a> {
-    fn new(fault: &'a dyn Fault, entry: EntryId) -> Self {
+    fn new(fault: &'a dyn Fault, entry: EntryId, record: Record) -> Self {
         Ongoing {
             fault,
             entry,
+            record,
             started: None,
             injected_at: None,
             injected: Injected::default(),
@@ -322,14 +330,15 @@ impl<'a> Ongoing<'a> {
             undone: false,
             undo: Duration::ZERO,
             unknown: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
     async fn inject(&mut self, permit: &Permit, environment: &dyn Environment) -> Result<(), String> {
         self.started = Some(environment.now().boottime);
-        self.injected = step(self.fault.inject(permit, environment)).await?;
+        self.injected = step(self.fault.inject(permit, environment, &self.record)).await?;
         self.injected_at = Some(environment.now().boottime);
-        step(self.fault.in_force(environment, &self.injected)).await?;
+        step(self.fault.in_force(environment, &self.record, &self.injected)).await?;
         self.in_force = true;
         Ok(())
     }
@@ -341,7 +350,7 @@ impl<'a> Ongoing<'a> {
         };
         let held = environment.now().boottime.saturating_sub(injected_at);
         sleep(hold.saturating_sub(held)).await;
-        if let Err(reason) = step(self.fault.in_force(environment, &self.injected)).await {
+        if let Err(reason) = step(self.fault.in_force(environment, &self.record, &self.injected)).await {
             self.in_force = false;
             return Err(format!("it ended before its time: {reason}"));
         }
@@ -353,18 +362,23 @@ impl<'a> Ongoing<'a> {
         let decided = environment.now().boottime;
         let undo = async {
             if self.started.is_none() {
-                return Ok(());
+                return Ok(Undone::Restored);
             }
-            step(self.fault.undo(environment, &self.injected)).await
+            step(self.fault.undo(environment, &self.record, &self.injected)).await
         };
         // Undoing waits for no disk: an entry that still says injected is undone once more, which does no harm.
         let (undone, recorded) = tokio::join!(undo, record(journal, self.entry, State::Undoing));
-        undone?;
+        let undone = undone?;
         let now = environment.now().boottime;
         self.undone = true;
         self.undo = now.saturating_sub(decided);
         self.ended_at = Some(now);
-        let last = State::last(self.fault.entry().undo_class);
+        if let Undone::Foreign(reason) = &undone {
+            let id = self.fault.entry().id;
+            self.notes
+                .push(format!("`{id}` is left to whoever changed it since: {reason}"));
+        }
+        let last = State::last(self.fault.entry().undo_class, &undone);
         let closed = match recorded {
             Ok(()) => record(journal, self.entry, last).await,
             Err(reason) => Err(reason),

@@ -12,6 +12,7 @@ use crate::environment::{CredentialRef, Environment, ServiceRequest};
 use crate::experiment::Experiment;
 use crate::fault::{Injected, Probe, Sample, UndoClass};
 use crate::run::{STEP_MS_MAX, ask};
+use crate::strike::{Record, Undone};
 
 /// Detectors are looked at this often at least.
 const DETECTOR_MS: u64 = 5;
@@ -55,7 +56,7 @@ pub(crate) struct Seen {
     /// When every irreversible fault's way forward was seen taken.
     pub(crate) forward: Option<Duration>,
     /// Irreversible faults that were injected.
-    irreversible: Vec<(usize, Injected)>,
+    irreversible: Vec<(usize, Record, Injected)>,
     /// Why the run can't be judged.
     pub(crate) unknown: Vec<String>,
     /// When nothing but detectors was left to wait for.
@@ -113,11 +114,12 @@ impl<'a> Watch<'a> {
     }
 
     /// A fault is in force.
-    pub(crate) fn injected(&self, index: usize, injected: &Injected) {
+    pub(crate) fn injected(&self, index: usize, record: &Record, injected: &Injected) {
         let fault = &self.experiment.faults[index];
         let mut seen = self.seen();
-        if fault.entry().undo_class == UndoClass::Irreversible {
-            seen.irreversible.push((index, injected.clone()));
+        // The way forward of a declared target is ours to take, once the run is over: nothing to wait for.
+        if fault.entry().undo_class == UndoClass::Irreversible && fault.strike().is_none() {
+            seen.irreversible.push((index, record.clone(), injected.clone()));
         }
         if fault.probe().is_some() {
             seen.revoked = Some(injected.revoked.iter().take(REVOKED_MAX).cloned().collect());
@@ -252,10 +254,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn all_forward(&self, irreversible: &[(usize, Injected)]) -> bool {
-        for (index, injected) in irreversible {
-            let taken = self.experiment.faults[*index].undo(self.environment, injected);
-            if !matches!(self.unless_stopped(taken).await, Some(Ok(()))) {
+    async fn all_forward(&self, irreversible: &[(usize, Record, Injected)]) -> bool {
+        for (index, record, injected) in irreversible {
+            let taken = self.experiment.faults[*index].undo(self.environment, record, injected);
+            if !matches!(self.unless_stopped(taken).await, Some(Ok(Undone::Restored))) {
                 return false;
             }
         }

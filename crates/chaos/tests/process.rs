@@ -286,7 +286,14 @@ mod linux {
         journal.register_scratch(&place.scratch()).unwrap();
         fs::create_dir(place.scratch()).unwrap();
         let entry = journal
-            .plan("x", "link-reset", UndoClass::ProcessBounded, "remove", &BTreeMap::new())
+            .plan(
+                "x",
+                "link-reset",
+                UndoClass::ProcessBounded,
+                "remove",
+                &BTreeMap::new(),
+                &BTreeMap::new(),
+            )
             .unwrap();
         let (_, link) = link("a", upstream("first"));
         let worker = Worker::spawn(&exe(), vec![link]).unwrap();
@@ -362,7 +369,14 @@ mod linux {
                 _ => (UndoClass::Irreversible, vec![]),
             };
             let entry = journal
-                .plan("x.toml", "fault", class, "take it back", &BTreeMap::new())
+                .plan(
+                    "x.toml",
+                    "fault",
+                    class,
+                    "take it back",
+                    &BTreeMap::new(),
+                    &BTreeMap::new(),
+                )
                 .unwrap();
             journal.advance(entry, State::Injecting).unwrap();
             // One that was stopped finds its worker gone when it goes on.
@@ -375,7 +389,9 @@ mod linux {
             let Ok(()) = runtime.block_on(worker.set(&args[0], vec![])) else {
                 return;
             };
-            journal.advance(entry, State::last(class)).unwrap();
+            journal
+                .advance(entry, State::last(class, &chaos::Undone::Restored))
+                .unwrap();
         }
     }
 

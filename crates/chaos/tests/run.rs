@@ -560,7 +560,14 @@ async fn what_was_left_behind_is_undone_first() {
     let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).unwrap();
     let class = chaos::UndoClass::ProcessBounded;
     journal
-        .plan("other.toml", "link-reset", class, "remove it", &Default::default())
+        .plan(
+            "other.toml",
+            "link-reset",
+            class,
+            "remove it",
+            &Default::default(),
+            &Default::default(),
+        )
         .unwrap();
     let environment = Scripted::new(Script::default());
     let evidence = run(&experiment, &rules, &environment, &journal).await.unwrap();

@@ -11,6 +11,7 @@ pub fn helper_process(mut args: impl Iterator<Item = String>) -> Option<u8> {
     let rest: Vec<String> = args.collect();
     match role.as_str() {
         "__worker" => Some(chaos::process::worker_main(&rest)),
+        "__holder" => Some(chaos::process::holder_main(&rest)),
         "__warden" => Some(chaos::process::warden_main(&rest)),
         _ => None,
     }

@@ -166,12 +166,9 @@ fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> 
     // What the warden of a killed release still removes must not be ours.
     chaos::process::wait_for_last_warden(&store.path.join("undo")).map_err(|error| failed(&error))?;
     let journal = UndoJournal::open(store.part("undo")?).map_err(|error| failed(&error))?;
-    let recovered = journal.recover(&mut AtStart).map_err(|error| failed(&error))?;
-    for entry in &recovered.undone {
-        options.progress.note(&format!(
-            "undone from an earlier release: `{}` ({})",
-            entry.fault, entry.undo
-        ));
+    let recovered = journal.recover_at_start().map_err(|error| failed(&error))?;
+    for note in recovered.notes() {
+        options.progress.note(&format!("left by an earlier run: {note}"));
     }
     if let Some(problem) = recovered.failed.first() {
         return Err(Error::usage(problem.clone(), "undo it by hand, then start again"));
@@ -190,23 +187,6 @@ fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> 
         ));
     }
     Ok(Arc::new(journal))
-}
-
-/// Undoes at the next start what nothing has undone before. Links' faults lived in a worker that died with its
-/// release; a revoked lease can't come back, and its holder, who leases again, is gone with it.
-struct AtStart;
-
-impl chaos::Recovery for AtStart {
-    fn undo(&mut self, _: &chaos::JournalEntry) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn remove_scratch(&mut self, path: &Path) -> Result<(), String> {
-        match std::fs::remove_dir_all(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.to_string()),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// A folder for the temporary files of steps, made anew; it doesn't outlive the release.

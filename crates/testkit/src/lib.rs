@@ -5,6 +5,7 @@
 //!
 //! Start reading at [`SimStorage`].
 
+pub mod rigs;
 mod rng;
 mod sim;
 

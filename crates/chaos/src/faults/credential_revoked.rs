@@ -47,9 +47,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::environment::{BoxFuture, Environment};
-use crate::fault::{Entry, Fault, Injected, Met, Probe, UndoClass};
+use crate::fault::{Effect, Entry, Fault, Injected, Met, Probe, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::strike::{Record, Undone};
 
 pub(super) const ENTRY: Entry = Entry {
     id: "credential-revoked",
@@ -57,6 +58,12 @@ pub(super) const ENTRY: Entry = Entry {
     rights: "revoke leases at the broker of the environment",
     attack: &["T1078", "T1550.001"],
     cwe: &["CWE-613", "CWE-672"],
+    effect: Effect {
+        confidentiality: "kept: the credential is refused from then on",
+        integrity: "kept",
+        availability: "degraded until the holder leases again",
+    },
+    targets: &[],
     keys: &["role", "policy", "probe"],
     read,
 };
@@ -118,7 +125,7 @@ impl Fault for CredentialRevoked {
     }
 
     /// A credential that is refused before it is revoked would show nothing afterwards.
-    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<(), String>> {
+    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<Record, String>> {
         Box::pin(async move {
             let live = environment.active(&self.role, &self.policy).await;
             let Some(lease) = live.first() else {
@@ -135,7 +142,7 @@ impl Fault for CredentialRevoked {
                     request.service, answer.status, request.method, request.path
                 ));
             }
-            Ok(())
+            Ok(Record::new())
         })
     }
 
@@ -143,6 +150,7 @@ impl Fault for CredentialRevoked {
         &'a self,
         _: &'a Permit,
         environment: &'a dyn Environment,
+        _: &'a Record,
     ) -> BoxFuture<'a, Result<Injected, String>> {
         Box::pin(async move {
             let revoked = environment.revoke(&self.role, &self.policy).await?;
@@ -156,6 +164,7 @@ impl Fault for CredentialRevoked {
     fn in_force<'a>(
         &'a self,
         environment: &'a dyn Environment,
+        _: &'a Record,
         injected: &'a Injected,
     ) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
@@ -175,12 +184,13 @@ impl Fault for CredentialRevoked {
     fn undo<'a>(
         &'a self,
         environment: &'a dyn Environment,
+        _: &'a Record,
         injected: &'a Injected,
-    ) -> BoxFuture<'a, Result<(), String>> {
+    ) -> BoxFuture<'a, Result<Undone, String>> {
         Box::pin(async move {
             let live = environment.active(&self.role, &self.policy).await;
             if live.iter().any(|lease| !injected.revoked.contains(lease)) {
-                Ok(())
+                Ok(Undone::Restored)
             } else {
                 Err(format!("`{}` has not leased for `{}` again", self.role, self.policy))
             }

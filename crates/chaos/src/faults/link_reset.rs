@@ -41,10 +41,11 @@ use net::proxy::Toxic;
 use serde_json::Value;
 
 use crate::environment::{BoxFuture, Environment};
-use crate::fault::{Entry, Fault, Injected, Met, Probe, UndoClass};
+use crate::fault::{Effect, Entry, Fault, Injected, Met, Probe, UndoClass};
 use crate::link::Link;
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::strike::{Record, Undone};
 
 pub(super) const ENTRY: Entry = Entry {
     id: "link-reset",
@@ -52,6 +53,12 @@ pub(super) const ENTRY: Entry = Entry {
     rights: "none beyond Proofmark's own proxy",
     attack: &["T1489", "T1498"],
     cwe: &["CWE-703", "CWE-755"],
+    effect: Effect {
+        confidentiality: "kept",
+        integrity: "kept",
+        availability: "lost for as long as it holds",
+    },
+    targets: &[],
     keys: &["link", "hold_ms"],
     read,
 };
@@ -95,7 +102,7 @@ impl Fault for LinkReset {
         None
     }
 
-    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<(), String>> {
+    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<Record, String>> {
         self.link.prepare(environment)
     }
 
@@ -103,11 +110,17 @@ impl Fault for LinkReset {
         &'a self,
         _: &'a Permit,
         environment: &'a dyn Environment,
+        _: &'a Record,
     ) -> BoxFuture<'a, Result<Injected, String>> {
         self.link.inject(environment, Toxic::Reset)
     }
 
-    fn in_force<'a>(&'a self, environment: &'a dyn Environment, _: &'a Injected) -> BoxFuture<'a, Result<(), String>> {
+    fn in_force<'a>(
+        &'a self,
+        environment: &'a dyn Environment,
+        _: &'a Record,
+        _: &'a Injected,
+    ) -> BoxFuture<'a, Result<(), String>> {
         self.link.in_force(environment, Toxic::Reset)
     }
 
@@ -118,7 +131,12 @@ impl Fault for LinkReset {
             .any(|sample| !sample.served || sample.end.is_none_or(|end| end >= met.until))
     }
 
-    fn undo<'a>(&'a self, environment: &'a dyn Environment, _: &'a Injected) -> BoxFuture<'a, Result<(), String>> {
+    fn undo<'a>(
+        &'a self,
+        environment: &'a dyn Environment,
+        _: &'a Record,
+        _: &'a Injected,
+    ) -> BoxFuture<'a, Result<Undone, String>> {
         self.link.clear(environment)
     }
 }

@@ -42,10 +42,11 @@ use net::proxy::Toxic;
 use serde_json::Value;
 
 use crate::environment::{BoxFuture, Environment};
-use crate::fault::{Entry, Fault, Injected, Met, Probe, UndoClass};
+use crate::fault::{Effect, Entry, Fault, Injected, Met, Probe, UndoClass};
 use crate::link::Link;
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::strike::{Record, Undone};
 
 pub(super) const ENTRY: Entry = Entry {
     id: "link-slowed",
@@ -53,6 +54,12 @@ pub(super) const ENTRY: Entry = Entry {
     rights: "none beyond Proofmark's own proxy",
     attack: &["T1498", "T1499"],
     cwe: &["CWE-400", "CWE-1088"],
+    effect: Effect {
+        confidentiality: "kept",
+        integrity: "kept",
+        availability: "degraded: answers come late, or as a clean failure",
+    },
+    targets: &[],
     keys: &["link", "latency_ms", "jitter_ms", "hold_ms"],
     read,
 };
@@ -120,7 +127,7 @@ impl Fault for LinkSlowed {
         None
     }
 
-    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<(), String>> {
+    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<Record, String>> {
         self.link.prepare(environment)
     }
 
@@ -128,11 +135,17 @@ impl Fault for LinkSlowed {
         &'a self,
         _: &'a Permit,
         environment: &'a dyn Environment,
+        _: &'a Record,
     ) -> BoxFuture<'a, Result<Injected, String>> {
         self.link.inject(environment, self.toxic())
     }
 
-    fn in_force<'a>(&'a self, environment: &'a dyn Environment, _: &'a Injected) -> BoxFuture<'a, Result<(), String>> {
+    fn in_force<'a>(
+        &'a self,
+        environment: &'a dyn Environment,
+        _: &'a Record,
+        _: &'a Injected,
+    ) -> BoxFuture<'a, Result<(), String>> {
         self.link.in_force(environment, self.toxic())
     }
 
@@ -144,7 +157,12 @@ impl Fault for LinkSlowed {
             .any(|sample| !sample.served || sample.end.is_none_or(|end| end - sample.start >= delay))
     }
 
-    fn undo<'a>(&'a self, environment: &'a dyn Environment, _: &'a Injected) -> BoxFuture<'a, Result<(), String>> {
+    fn undo<'a>(
+        &'a self,
+        environment: &'a dyn Environment,
+        _: &'a Record,
+        _: &'a Injected,
+    ) -> BoxFuture<'a, Result<Undone, String>> {
         self.link.clear(environment)
     }
 }

@@ -2,11 +2,18 @@
 mod credential_revoked;
 mod link_reset;
 mod link_slowed;
+mod secret_unreadable;
 
-pub static ALL: &[super::Entry] = &[credential_revoked::ENTRY, link_reset::ENTRY, link_slowed::ENTRY];
+pub static ALL: &[super::Entry] = &[
+    credential_revoked::ENTRY,
+    link_reset::ENTRY,
+    link_slowed::ENTRY,
+    secret_unreadable::ENTRY,
+];
 
 pub static PAGES: &[(&str, &str)] = &[
     ("chaos/credential-revoked", include_str!("credential_revoked.rs")),
     ("chaos/link-reset", include_str!("link_reset.rs")),
     ("chaos/link-slowed", include_str!("link_slowed.rs")),
+    ("chaos/secret-unreadable", include_str!("secret_unreadable.rs")),
 ];

@@ -1,7 +1,7 @@
 //! The undo journal's file: a header line, then one checksummed JSON record a line.
 //!
 //! ```text
-//! proofmark undo journal v1
+//! proofmark undo journal v2
 //! 3c9f2a81d0b7e465 {"record":"plan","entry":1,…}
 //! ```
 //!
@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The first line. A reader refuses every other version.
-pub(super) const HEADER: &str = "proofmark undo journal v1\n";
+pub(super) const HEADER: &str = "proofmark undo journal v2\n";
+/// Version 1 had no `before` and two classes; its lines are read as they are.
+const HEADER_V1: &str = "proofmark undo journal v1\n";
 /// What the first line of every version begins with.
 const ANY_HEADER: &str = "proofmark undo journal v";
 /// A longer line is no record.
@@ -37,6 +39,9 @@ pub(super) enum Record {
         undo_class: Class,
         undo: String,
         parameters: BTreeMap<String, Value>,
+        /// What was there before, as the fault needs it to undo.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        before: BTreeMap<String, Value>,
     },
     /// An entry has come to this state.
     State {
@@ -55,7 +60,10 @@ pub(super) enum Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Class {
+    KernelBounded,
     ProcessBounded,
+    SandboxDiscard,
+    Journaled,
     Irreversible,
 }
 
@@ -68,6 +76,7 @@ pub(super) enum Step {
     Undoing,
     Undone,
     WayForwardTaken,
+    LeftToOwner,
 }
 
 /// Why a file can't be read as a journal.
@@ -103,7 +112,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Unreadable> {
             good_bytes: 0,
         });
     }
-    if !bytes.starts_with(header) {
+    if !bytes.starts_with(header) && !bytes.starts_with(HEADER_V1.as_bytes()) {
         let versioned = bytes.starts_with(ANY_HEADER.as_bytes());
         return Err(if versioned {
             Unreadable::OtherVersion
@@ -158,7 +167,7 @@ mod tests {
     fn reads_what_version_1_wrote() {
         let parsed = parse(V1.as_bytes()).unwrap();
         assert_eq!(parsed.good_bytes, V1.len() as u64);
-        let mut again = HEADER.as_bytes().to_vec();
+        let mut again = HEADER_V1.as_bytes().to_vec();
         for record in &parsed.records {
             again.extend(line(record));
         }
@@ -187,7 +196,7 @@ mod tests {
         bytes[second] ^= 1;
         assert_eq!(parse(&bytes), Err(Unreadable::Damaged { line: 2 }));
         assert_eq!(parse(b"something else\n"), Err(Unreadable::NotAJournal));
-        assert_eq!(parse(b"proofmark undo journal v2\n"), Err(Unreadable::OtherVersion));
+        assert_eq!(parse(b"proofmark undo journal v3\n"), Err(Unreadable::OtherVersion));
     }
 
     proptest::proptest! {

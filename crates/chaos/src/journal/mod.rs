@@ -22,6 +22,7 @@ use evidence::{Storage, StorageError};
 use serde_json::Value;
 
 use crate::fault::UndoClass;
+use crate::strike::{self, Undone};
 use format::{Class, HEADER, Record, Step, Unreadable};
 
 /// The journal's file in its storage.
@@ -70,6 +71,8 @@ pub struct JournalEntry {
     /// What takes it back, or the way forward.
     pub undo: String,
     pub parameters: BTreeMap<String, Value>,
+    /// What the fault needs to undo, as it was before the injection.
+    pub record: BTreeMap<String, Value>,
     pub state: State,
 }
 
@@ -87,16 +90,19 @@ pub enum State {
     Undone,
     /// The way forward is taken, and read back.
     WayForwardTaken,
+    /// Somebody else has changed what was to be put back; it is left as they made it.
+    LeftToOwner,
 }
 
 impl State {
-    pub const ALL: [State; 6] = [
+    pub const ALL: [State; 7] = [
         State::Planned,
         State::Injecting,
         State::Injected,
         State::Undoing,
         State::Undone,
         State::WayForwardTaken,
+        State::LeftToOwner,
     ];
 
     /// The states that may follow this one, for a fault of that class.
@@ -105,17 +111,25 @@ impl State {
             (State::Planned, _) => &[State::Injecting, State::Undoing],
             (State::Injecting, _) => &[State::Injected, State::Undoing],
             (State::Injected, _) => &[State::Undoing],
-            (State::Undoing, UndoClass::ProcessBounded) => &[State::Undone],
-            (State::Undoing, UndoClass::Irreversible) => &[State::WayForwardTaken],
-            (State::Undone | State::WayForwardTaken, _) => &[],
+            (State::Undoing, UndoClass::Journaled) => &[State::Undone, State::LeftToOwner],
+            (State::Undoing, UndoClass::Irreversible) => &[State::WayForwardTaken, State::LeftToOwner],
+            (State::Undoing, _) => &[State::Undone],
+            (State::Undone | State::WayForwardTaken | State::LeftToOwner, _) => &[],
         }
     }
 
-    /// The state in which a fault of that class is over.
-    pub fn last(class: UndoClass) -> State {
-        match class {
-            UndoClass::ProcessBounded => State::Undone,
-            UndoClass::Irreversible => State::WayForwardTaken,
+    /// Nothing follows it.
+    pub fn is_last(self) -> bool {
+        matches!(self, State::Undone | State::WayForwardTaken | State::LeftToOwner)
+    }
+
+    /// The state in which a fault of that class is over, once its undo ended like that. Only what is journaled or has
+    /// a way forward can meet somebody else's change.
+    pub fn last(class: UndoClass, undone: &Undone) -> State {
+        match (class, undone) {
+            (UndoClass::Journaled | UndoClass::Irreversible, Undone::Foreign(_)) => State::LeftToOwner,
+            (UndoClass::Irreversible, Undone::Restored) => State::WayForwardTaken,
+            _ => State::Undone,
         }
     }
 
@@ -127,6 +141,7 @@ impl State {
             State::Undoing => "undoing",
             State::Undone => "undone",
             State::WayForwardTaken => "way-forward-taken",
+            State::LeftToOwner => "left-to-owner",
         }
     }
 }
@@ -161,7 +176,7 @@ pub enum JournalError {
 /// Undoes what a dead supervisor left.
 pub trait Recovery {
     /// Takes a fault back, or its way forward, and reads that back. May be called more than once for one entry.
-    fn undo(&mut self, entry: &JournalEntry) -> Result<(), String>;
+    fn undo(&mut self, entry: &JournalEntry) -> Result<Undone, String>;
 
     /// Removes a folder with all it holds. That it is not there is no error.
     fn remove_scratch(&mut self, path: &Path) -> Result<(), String>;
@@ -171,6 +186,8 @@ pub trait Recovery {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Recovered {
     pub undone: Vec<JournalEntry>,
+    /// What somebody else has changed since and was left to them, each with what was met.
+    pub left: Vec<(JournalEntry, String)>,
     pub scratch_removed: Vec<PathBuf>,
     /// What is still open, each with the reason.
     pub failed: Vec<String>,
@@ -180,27 +197,42 @@ impl Recovered {
     /// What was done, and what wasn't, in words for people; nothing when there was nothing to do.
     pub fn notes(&self) -> Vec<String> {
         let undone = self.undone.iter().map(|entry| match entry.undo_class {
-            UndoClass::ProcessBounded => {
+            UndoClass::KernelBounded => format!("`{}` of {} is over", entry.fault, entry.experiment),
+            UndoClass::ProcessBounded | UndoClass::SandboxDiscard => {
                 format!("`{}` of {} has ended with its process", entry.fault, entry.experiment)
             }
+            UndoClass::Journaled => format!("`{}` of {} is undone: {}", entry.fault, entry.experiment, entry.undo),
             UndoClass::Irreversible => format!("`{}` of {} is closed, {}", entry.fault, entry.experiment, entry.undo),
+        });
+        let left = self.left.iter().map(|(entry, reason)| {
+            format!(
+                "`{}` of {} is left to whoever changed it since: {reason}",
+                entry.fault, entry.experiment
+            )
         });
         let removed = self
             .scratch_removed
             .iter()
             .map(|path| format!("removed `{}`", path.display()));
-        undone.chain(removed).chain(self.failed.iter().cloned()).collect()
+        undone
+            .chain(left)
+            .chain(removed)
+            .chain(self.failed.iter().cloned())
+            .collect()
     }
 }
 
 /// What is left to do once the supervisor that wrote the journal is dead, and with it its worker, its broker and
-/// its services: faults in the worker are over, and whoever starts the services next leases anew. Only folders
-/// remain.
+/// its services: faults in the worker are over, and whoever starts the services next leases anew. What was done to
+/// declared targets is taken back from the record.
 struct AfterDeath;
 
 impl Recovery for AfterDeath {
-    fn undo(&mut self, _: &JournalEntry) -> Result<(), String> {
-        Ok(())
+    fn undo(&mut self, entry: &JournalEntry) -> Result<Undone, String> {
+        match strike::from_journal(&entry.fault, &entry.parameters, &entry.record)? {
+            None => Ok(Undone::Restored),
+            Some((strike, site)) => strike.undo(&site, &entry.record),
+        }
     }
 
     fn remove_scratch(&mut self, path: &Path) -> Result<(), String> {
@@ -257,6 +289,7 @@ impl UndoJournal {
         undo_class: UndoClass,
         undo: &str,
         parameters: &BTreeMap<String, Value>,
+        record: &BTreeMap<String, Value>,
     ) -> Result<EntryId, JournalError> {
         let mut contents = self.contents();
         let entry = contents.next;
@@ -269,6 +302,7 @@ impl UndoJournal {
                 undo_class: undo_class.into(),
                 undo: undo.to_owned(),
                 parameters: parameters.clone(),
+                before: record.clone(),
             },
         )?;
         Ok(EntryId(entry))
@@ -337,9 +371,12 @@ impl UndoJournal {
                 self.advance(entry.id, State::Undoing)?;
             }
             match recovery.undo(&entry) {
-                Ok(()) => {
-                    self.advance(entry.id, State::last(entry.undo_class))?;
-                    recovered.undone.push(entry);
+                Ok(undone) => {
+                    self.advance(entry.id, State::last(entry.undo_class, &undone))?;
+                    match undone {
+                        Undone::Restored => recovered.undone.push(entry),
+                        Undone::Foreign(reason) => recovered.left.push((entry, reason)),
+                    }
                 }
                 Err(reason) => recovered
                     .failed
@@ -429,6 +466,7 @@ impl Contents {
                 undo_class,
                 undo,
                 parameters,
+                before,
             } => {
                 if entry < self.next {
                     return;
@@ -445,6 +483,7 @@ impl Contents {
                         undo_class,
                         undo,
                         parameters,
+                        record: before,
                         state,
                     },
                 );
@@ -457,7 +496,7 @@ impl Contents {
                 if open.state.next(open.undo_class).contains(&to) {
                     open.state = to;
                 }
-                if open.state == State::last(open.undo_class) {
+                if open.state.is_last() {
                     self.entries.remove(&entry);
                 }
             }
@@ -485,6 +524,7 @@ impl Contents {
                 undo_class: entry.undo_class.into(),
                 undo: entry.undo.clone(),
                 parameters: entry.parameters.clone(),
+                before: entry.record.clone(),
             });
             records.extend(path_to(entry.state).iter().map(|to| Record::State {
                 entry: entry.id.0,
@@ -505,7 +545,7 @@ fn path_to(state: State) -> &'static [State] {
         State::Injecting => &[State::Injecting],
         State::Injected => &[State::Injecting, State::Injected],
         State::Undoing => &[State::Undoing],
-        State::Planned | State::Undone | State::WayForwardTaken => &[],
+        State::Planned | State::Undone | State::WayForwardTaken | State::LeftToOwner => &[],
     }
 }
 
@@ -560,7 +600,10 @@ fn check_scratch(path: &Path) -> Result<&str, JournalError> {
 impl From<UndoClass> for Class {
     fn from(class: UndoClass) -> Self {
         match class {
+            UndoClass::KernelBounded => Class::KernelBounded,
             UndoClass::ProcessBounded => Class::ProcessBounded,
+            UndoClass::SandboxDiscard => Class::SandboxDiscard,
+            UndoClass::Journaled => Class::Journaled,
             UndoClass::Irreversible => Class::Irreversible,
         }
     }
@@ -569,7 +612,10 @@ impl From<UndoClass> for Class {
 impl From<Class> for UndoClass {
     fn from(class: Class) -> Self {
         match class {
+            Class::KernelBounded => UndoClass::KernelBounded,
             Class::ProcessBounded => UndoClass::ProcessBounded,
+            Class::SandboxDiscard => UndoClass::SandboxDiscard,
+            Class::Journaled => UndoClass::Journaled,
             Class::Irreversible => UndoClass::Irreversible,
         }
     }
@@ -584,6 +630,7 @@ impl From<State> for Step {
             State::Undoing => Step::Undoing,
             State::Undone => Step::Undone,
             State::WayForwardTaken => Step::WayForwardTaken,
+            State::LeftToOwner => Step::LeftToOwner,
         }
     }
 }
@@ -597,6 +644,7 @@ impl From<Step> for State {
             Step::Undoing => State::Undoing,
             Step::Undone => State::Undone,
             Step::WayForwardTaken => State::WayForwardTaken,
+            Step::LeftToOwner => State::LeftToOwner,
         }
     }
 }
@@ -612,7 +660,14 @@ mod tests {
     }
 
     fn plan(journal: &UndoJournal, class: UndoClass) -> Result<EntryId, JournalError> {
-        journal.plan("experiments/x.toml", "fault", class, "take it back", &BTreeMap::new())
+        journal.plan(
+            "experiments/x.toml",
+            "fault",
+            class,
+            "take it back",
+            &BTreeMap::new(),
+            &BTreeMap::new(),
+        )
     }
 
     /// From every state, exactly the steps that [`State::next`] allows can be recorded.
@@ -637,7 +692,7 @@ mod tests {
                     if state.next(class).contains(&to) {
                         advanced.unwrap();
                         let open_state = journal.pending().first().map(|entry| entry.state);
-                        assert_eq!(open_state, (to != State::last(class)).then_some(to));
+                        assert_eq!(open_state, (!to.is_last()).then_some(to));
                         assert_eq!(open(&storage).pending(), journal.pending());
                     } else {
                         assert_eq!(advanced, Err(JournalError::Illegal { id, from: state, to }));
@@ -677,12 +732,12 @@ mod tests {
     }
 
     impl Recovery for Obedient {
-        fn undo(&mut self, entry: &JournalEntry) -> Result<(), String> {
+        fn undo(&mut self, entry: &JournalEntry) -> Result<Undone, String> {
             if self.refuses {
                 return Err("not now".to_owned());
             }
             self.undone.push(entry.id.0);
-            Ok(())
+            Ok(Undone::Restored)
         }
 
         fn remove_scratch(&mut self, path: &Path) -> Result<(), String> {
@@ -782,7 +837,7 @@ mod tests {
     #[test]
     fn files_of_others_are_refused() {
         for (bytes, expect) in [
-            (&b"proofmark undo journal v2\nx"[..], JournalError::OtherVersion),
+            (&b"proofmark undo journal v3\nx"[..], JournalError::OtherVersion),
             (b"#!/bin/sh\n", JournalError::NotAJournal),
         ] {
             let storage = Arc::new(SimStorage::new(1));

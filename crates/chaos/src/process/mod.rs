@@ -5,13 +5,16 @@
 //! supervisor dies, however it dies, the kernel closes it.
 //!
 //! - Worker: exits at once when its socket closes, when its parent dies, or when it hears nothing for 5 s.
+//! - Holder: does one fault that is bound to a process; exits when its socket closes, its parent dies or its time is
+//!   over.
 //! - Warden: when its socket closes, or the supervisor is stopped and silent for more than 1 s, or silent for more
 //!   than 3 s, it kills the worker, closes the journal's entries, removes registered scratch folders, and exits.
 //!
-//! The command lines, which [`worker_main`] and [`warden_main`] read without the first two words:
+//! The command lines, which [`worker_main`], [`holder_main`] and [`warden_main`] read without the first two words:
 //!
 //! ```text
 //! PROGRAM __worker --control-fd FD [--link NAME FD UPSTREAM]…
+//! PROGRAM __holder --control-fd FD
 //! PROGRAM __warden --control-fd FD --lock-fd FD --supervisor PID --journal FOLDER
 //! ```
 //!
@@ -19,12 +22,14 @@
 //! the warden (undoing falls to the next start). Whoever can write the journal: see [`crate::journal`].
 
 mod helper;
+mod holder;
 mod warden;
 mod wire;
 mod worker;
 
 use std::io;
 
+pub use holder::{Holder, Holders, holder_main};
 pub use warden::{Warden, wait_for_last_warden, warden_main};
 pub use worker::{Worker, worker_main};
 

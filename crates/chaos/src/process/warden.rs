@@ -201,9 +201,11 @@ fn listen(mut control: UnixStream, supervisor: u32, guarded: &mut Vec<OwnedFd>) 
         let answer = match request.ask {
             Ask::Ping | Ask::StandDown => Answer::Done,
             Ask::Guard { pid } => guard(pid, guarded),
-            Ask::SetToxics { .. } | Ask::GetToxics { .. } | Ask::SetUpstream { .. } => Answer::Refused {
-                reason: "only a worker does that".to_owned(),
-            },
+            Ask::SetToxics { .. } | Ask::GetToxics { .. } | Ask::SetUpstream { .. } | Ask::Hold { .. } => {
+                Answer::Refused {
+                    reason: "a warden does not do that".to_owned(),
+                }
+            }
         };
         let answered = wire::write(
             &mut control,

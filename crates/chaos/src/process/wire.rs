@@ -8,12 +8,14 @@
 //! The supervisor asks, the other answers with the same id: `{"v":1,"id":7,"answer":{"said":"done"}}`. Another
 //! version, a frame that is too long and one that can't be read end the conversation, and with it the worker.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use net::proxy::Toxic;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Version of the frames. Both ends are the same program, so no other one is ever met.
 pub(super) const VERSION: u32 = 1;
@@ -55,6 +57,13 @@ pub(super) enum Ask {
     /// To the warden: a process that must not outlive the supervisor. It is not reaped before the answer.
     Guard {
         pid: i32,
+    },
+    /// To a holder: do this fault, and go on.
+    Hold {
+        fault: String,
+        parameters: BTreeMap<String, Value>,
+        record: BTreeMap<String, Value>,
+        time_left_ms: u64,
     },
     /// To the warden: the supervisor ends in good order, there is nothing to do.
     StandDown,

@@ -1,0 +1,280 @@
+//! A fault on a declared target: what its undo needs stands in a record that is durable before anything is changed,
+//! so that anybody can take it back from the journal alone: the run itself, the warden, the next start.
+//!
+//! Every method blocks, and has to end within [`STRIKE_MS_MAX`]: its connections have time limits of their own.
+//! Start reading at [`Strike`]; [`boxed`] makes a [`Fault`] of one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::environment::{BoxFuture, Environment};
+use crate::fault::{Entry, Fault, Injected, Met, Probe, UndoClass};
+use crate::permit::Permit;
+use crate::read::Document;
+use crate::target::{Target, Targets};
+
+/// Each call of a strike ends within so many milliseconds.
+pub const STRIKE_MS_MAX: u64 = 4_000;
+/// Key of a record under which the declarations of the targets stand.
+const TARGETS_KEY: &str = "targets";
+
+/// What is known before injection, by names of the fault's own. It is written to the undo journal: no secret value
+/// may be in it, only paths, digests and names.
+pub type Record = BTreeMap<String, Value>;
+
+/// A fault on a declared target, with its parameters. It keeps no state.
+pub trait Strike: Send + Sync + fmt::Debug {
+    /// Its parameters, by the keys of `[[fault]]`. Reading them again gives the same strike.
+    fn parameters(&self) -> BTreeMap<String, Value>;
+
+    /// What injection does, in one line.
+    fn action(&self) -> String;
+
+    /// What takes it back, or the way forward, in one line.
+    fn undo_action(&self) -> String;
+
+    /// Names of the targets it touches; the attacked one first.
+    fn targets(&self) -> Vec<String>;
+
+    /// Reads what is there now, changing nothing. `Err` says why it can't bite here. What it returns is durable
+    /// before `inject` is called, and has to be enough for `undo`.
+    fn survey(&self, site: &Site) -> Result<Record, String>;
+
+    /// Changes the target. It may be killed at any point within: `undo` has to cope with each.
+    fn inject(&self, permit: &Permit, site: &Site, record: &Record) -> Result<(), String>;
+
+    /// For [`UndoClass::ProcessBounded`] and [`UndoClass::SandboxDiscard`]: does it in a process of its own, calls
+    /// `ready` once it is in force, and goes on until it is killed. It ends with its process, whatever happens.
+    fn hold(&self, _site: &Site, _record: &Record, _ready: &mut dyn FnMut()) -> Result<(), String> {
+        Err("this fault is not held by a process".to_owned())
+    }
+
+    /// Asks the real service whether the fault is in force. `Err` when that can't be told.
+    fn bites(&self, site: &Site, record: &Record) -> Result<bool, String>;
+
+    /// Takes it back and reads that back. May be called twice, without an injection, and after one that was cut
+    /// short. A change that somebody else has made since is never overwritten: that is [`Undone::Foreign`].
+    fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String>;
+}
+
+/// Where a strike happens.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub targets: Targets,
+    /// From now to the time by which the fault must be over: what the kernel bounds is given no longer.
+    pub time_left: Duration,
+}
+
+impl Site {
+    pub fn target(&self, name: &str) -> Result<&Target, String> {
+        self.targets.named(name)
+    }
+}
+
+/// How an undo ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// What was there before is there again, or nothing of ours was left.
+    Restored,
+    /// Somebody else changed it since, which is left as it is; in words.
+    Foreign(String),
+}
+
+/// Makes a fault of the catalogue of a strike. `hold` ends it before the run does.
+pub(crate) fn boxed(
+    entry: &'static Entry,
+    strike: impl Strike + 'static,
+    hold: Option<Duration>,
+) -> Option<Box<dyn Fault>> {
+    Some(Box::new(OnTarget {
+        entry,
+        strike: Arc::new(strike),
+        hold,
+    }))
+}
+
+/// The strike of a fault as the journal knows it, and where it happens.
+pub(crate) fn from_journal(
+    fault: &str,
+    parameters: &BTreeMap<String, Value>,
+    record: &Record,
+) -> Result<Option<(Arc<dyn Strike>, Site)>, String> {
+    // A fault of the environment's own services records no target, and ended with them.
+    let Some(declared) = record.get(TARGETS_KEY) else {
+        return Ok(None);
+    };
+    let Some(entry) = crate::faults().iter().find(|entry| entry.id == fault) else {
+        return Err(format!("no fault is called `{fault}`"));
+    };
+    let text = toml::to_string(parameters).map_err(|error| error.to_string())?;
+    let document = Document::new("undo.journal", &text);
+    let made = {
+        let table = document.parse();
+        (entry.read)(&document.top(&table))
+    };
+    let strike = made
+        .as_ref()
+        .and_then(|fault| fault.strike())
+        .ok_or("its parameters can't be read")?;
+    let targets = Targets::from_json(declared)?;
+    let site = Site {
+        targets,
+        time_left: Duration::ZERO,
+    };
+    Ok(Some((strike, site)))
+}
+
+/// [`Strike`] as a [`Fault`].
+struct OnTarget {
+    entry: &'static Entry,
+    strike: Arc<dyn Strike>,
+    hold: Option<Duration>,
+}
+
+impl fmt::Debug for OnTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.strike.fmt(f)
+    }
+}
+
+impl OnTarget {
+    fn is_held(&self) -> bool {
+        matches!(
+            self.entry.undo_class,
+            UndoClass::ProcessBounded | UndoClass::SandboxDiscard
+        )
+    }
+}
+
+/// Runs what blocks where it may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(_) => Err("it broke".to_owned()),
+    }
+}
+
+/// Surveys, and adds the declarations of the targets to the record.
+pub(crate) fn survey(strike: &dyn Strike, entry: &Entry, site: &Site) -> Result<Record, String> {
+    let names = strike.targets();
+    for (index, name) in names.iter().enumerate() {
+        let target = site.target(name)?;
+        if !target.opted_in {
+            return Err(format!(
+                "target `{name}` has not opted in: `opted_in = true` in its declaration does that"
+            ));
+        }
+        if index == 0 && !entry.targets.contains(&target.kind) {
+            let kinds: Vec<&str> = entry.targets.iter().map(|kind| kind.name()).collect();
+            return Err(format!(
+                "`{name}` is a target of kind `{}`, and this fault attacks {}",
+                target.kind,
+                crate::read::quoted(&kinds)
+            ));
+        }
+    }
+    let mut record = strike.survey(site)?;
+    record.insert(TARGETS_KEY.to_owned(), site.targets.to_json(&names));
+    Ok(record)
+}
+
+impl Fault for OnTarget {
+    fn entry(&self) -> &'static Entry {
+        self.entry
+    }
+
+    fn parameters(&self) -> BTreeMap<String, Value> {
+        self.strike.parameters()
+    }
+
+    fn action(&self) -> String {
+        self.strike.action()
+    }
+
+    fn undo_action(&self) -> String {
+        self.strike.undo_action()
+    }
+
+    fn hold(&self) -> Option<Duration> {
+        self.hold
+    }
+
+    fn probe(&self) -> Option<&Probe> {
+        None
+    }
+
+    fn strike(&self) -> Option<Arc<dyn Strike>> {
+        Some(self.strike.clone())
+    }
+
+    fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<Record, String>> {
+        let (strike, entry) = (self.strike.clone(), self.entry);
+        let site = environment.site();
+        Box::pin(blocking(move || {
+            let record = survey(strike.as_ref(), entry, &site)?;
+            if strike.bites(&site, &record)? {
+                return Err("what it would bring about is so already".to_owned());
+            }
+            Ok(record)
+        }))
+    }
+
+    fn inject<'a>(
+        &'a self,
+        permit: &'a Permit,
+        environment: &'a dyn Environment,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<Injected, String>> {
+        if self.is_held() {
+            return Box::pin(async move {
+                environment.hold(permit, self, record).await?;
+                Ok(Injected::default())
+            });
+        }
+        let (strike, site, record, permit) = (self.strike.clone(), environment.site(), record.clone(), permit.clone());
+        Box::pin(blocking(move || {
+            strike.inject(&permit, &site, &record)?;
+            Ok(Injected::default())
+        }))
+    }
+
+    fn in_force<'a>(
+        &'a self,
+        environment: &'a dyn Environment,
+        record: &'a Record,
+        _: &'a Injected,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let (strike, site, record) = (self.strike.clone(), environment.site(), record.clone());
+        Box::pin(blocking(move || {
+            if strike.bites(&site, &record)? {
+                Ok(())
+            } else {
+                Err("it was injected, and its probe says that it does not bite".to_owned())
+            }
+        }))
+    }
+
+    /// Its own probe has asked the service.
+    fn felt(&self, _: &Met<'_>) -> bool {
+        true
+    }
+
+    fn undo<'a>(
+        &'a self,
+        environment: &'a dyn Environment,
+        record: &'a Record,
+        _: &'a Injected,
+    ) -> BoxFuture<'a, Result<Undone, String>> {
+        let (strike, site, record) = (self.strike.clone(), environment.site(), record.clone());
+        Box::pin(async move {
+            if self.is_held() {
+                environment.release(self).await?;
+            }
+            blocking(move || strike.undo(&site, &record)).await
+        })
+    }
+}
