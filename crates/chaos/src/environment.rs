@@ -6,6 +6,7 @@ use std::time::Duration;
 use evidence::Now;
 use net::proxy::Toxic;
 
+use crate::experiment::Experiment;
 use crate::fault::Fault;
 use crate::permit::Permit;
 use crate::strike::{Record, Site};
@@ -34,6 +35,12 @@ pub trait Environment: Send + Sync {
 
     /// The toxics of a link as the worker process has them.
     fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>>;
+
+    /// What stands against `experiment` by the owner's settings ([`crate::objections`]). Nothing where this is not
+    /// overridden: for an environment that was made for one release and dies with it.
+    fn objections(&self, _: &Experiment) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The declared targets, and how long a fault may last from now. None are declared where this is not overridden.
     fn site(&self) -> Site {
@@ -82,6 +89,22 @@ pub struct ServiceRequest {
     pub body: Vec<u8>,
     /// One certain lease to present, live or not.
     pub credential: Option<CredentialRef>,
+}
+
+/// Method of a request that asks how a declared target is ([`crate::health::of`]), and the status of one that is well.
+pub const HEALTH: &str = "HEALTH";
+pub const HEALTHY: u16 = 200;
+
+impl ServiceRequest {
+    /// Asks how a declared target is.
+    pub fn health(target: &str) -> ServiceRequest {
+        ServiceRequest {
+            service: target.to_owned(),
+            method: HEALTH.to_owned(),
+            path: "/".to_owned(),
+            ..ServiceRequest::default()
+        }
+    }
 }
 
 /// What a service answered.

@@ -9,7 +9,7 @@ use evidence::{Diagnostic, Digest};
 use serde_json::Value;
 
 use crate::declare::Declaration;
-use crate::environment::ServiceRequest;
+use crate::environment::{HEALTHY, ServiceRequest};
 use crate::fault::{Fault, Probe, UndoClass, read_path, read_request};
 use crate::faults;
 use crate::read::{Document, Section, nearest, quoted};
@@ -166,6 +166,22 @@ impl Experiment {
         self.faults.iter().map(|fault| planned(fault.as_ref())).collect()
     }
 
+    /// What it does, whatever it does it to: the digest of its faults with their parameters, the names of targets
+    /// left out. Runs with the same pattern on a lower rung let it climb.
+    pub fn pattern(&self) -> Digest {
+        let faults: Vec<serde_json::Value> = self
+            .faults
+            .iter()
+            .map(|fault| {
+                let names = fault.strike().map_or_else(Vec::new, |strike| strike.targets());
+                let mut parameters = fault.parameters();
+                parameters.retain(|_, value| !value.as_str().is_some_and(|text| names.iter().any(|name| name == text)));
+                serde_json::json!([fault.entry().id, parameters])
+            })
+            .collect();
+        Digest::of(&evidence::to_canonical(&faults))
+    }
+
     /// The Sigma rule files that its detectors name, each once, relative to the tree.
     pub fn rule_paths(&self) -> Vec<String> {
         let mut rules: Vec<String> = self
@@ -234,7 +250,19 @@ fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
     Some(experiment)
 }
 
+/// Either a request to a service, or a target that has to be healthy.
 fn read_steady(section: &Section<'_>) -> Option<Steady> {
+    if section.has("target") {
+        section.only(&["target", "requests"]);
+        let requests = section
+            .optional_number("requests", 1..=STEADY_REQUESTS_MAX)
+            .and_then(|requests| u32::try_from(requests).ok());
+        return Some(Steady {
+            request: ServiceRequest::health(&section.text("target")?),
+            status: HEALTHY,
+            requests: requests.unwrap_or(1),
+        });
+    }
     section.only(STEADY_KEYS);
     let request = read_request(section);
     let status = section

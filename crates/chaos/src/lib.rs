@@ -18,25 +18,30 @@ mod experiment;
 mod fault;
 mod faults;
 mod files;
+pub mod health;
 pub mod journal;
+mod ladder;
 mod link;
 mod permit;
 #[cfg(target_os = "linux")]
 pub mod process;
 mod read;
 mod run;
+mod settings;
 pub mod strike;
 mod target;
 mod watch;
 
 pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};
 pub use drill::Drill;
-pub use environment::{BoxFuture, CredentialRef, Environment, ServiceAnswer, ServiceRequest};
+pub use environment::{BoxFuture, CredentialRef, Environment, HEALTH, HEALTHY, ServiceAnswer, ServiceRequest};
 pub use experiment::{DEADLINE_SECONDS_MAX, Detector, DetectorKind, Expect, Experiment, PlannedAction, Steady};
 pub use fault::{Effect, Entry, Fault, Probe, UndoClass};
 pub use journal::{EntryId, JournalEntry, JournalError, Recovered, Recovery, State, UndoJournal};
+pub use ladder::{Circumstances, Given, Past, objections};
 pub use permit::{Conditions, Permit, Refused};
 pub use run::{ChaosError, run};
+pub use settings::{Freeze, LinkSetting, Settings};
 pub use strike::{Record, Site, Strike, Undone};
 pub use target::{Target, TargetKind, Targets};
 

@@ -27,6 +27,8 @@ pub struct Conditions {
     pub unfit: Vec<String>,
     /// Another experiment runs on this journal, or left something to undo.
     pub other_running: bool,
+    /// What the owner's settings have against it.
+    pub objections: Vec<String>,
     /// The user wants to stop.
     pub cancelled: bool,
 }
@@ -69,6 +71,7 @@ impl Permit {
         for reason in &conditions.unfit {
             reasons.push(format!("a fault can't bite: {reason}"));
         }
+        reasons.extend(conditions.objections.iter().cloned());
         if reasons.is_empty() {
             Ok(Permit {
                 experiment: experiment.digest,

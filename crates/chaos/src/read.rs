@@ -166,6 +166,42 @@ impl<'d> Section<'d> {
         chosen
     }
 
+    /// Some of a few words.
+    pub(crate) fn optional_choices<T: Copy>(
+        &self,
+        key: &str,
+        all: &[T],
+        name: fn(T) -> &'static str,
+    ) -> Option<Vec<T>> {
+        let texts = self.optional_texts(key)?;
+        let mut chosen = Vec::new();
+        for text in &texts {
+            match all.iter().copied().find(|choice| name(*choice) == *text) {
+                Some(choice) => chosen.push(choice),
+                None => {
+                    let known: Vec<&str> = all.iter().map(|choice| name(*choice)).collect();
+                    let help = nearest(text, &known).map_or_else(
+                        || format!("known: {}", quoted(&known)),
+                        |near| format!("did you mean `{near}`?"),
+                    );
+                    self.problem(key, "chaos/unknown-word", format!("`{key}` holds `{text}`"), &help);
+                }
+            }
+        }
+        Some(chosen)
+    }
+
+    /// A time (RFC 3339).
+    pub(crate) fn time(&self, key: &str) -> Option<evidence::Timestamp> {
+        let text = self.text(key)?;
+        let time = text.parse().ok();
+        if time.is_none() {
+            let message = format!("`{key}` is `{text}`, which is no time");
+            self.problem(key, "chaos/bad-time", message, "write it like \"2027-01-31T00:00:00Z\"");
+        }
+        time
+    }
+
     /// The keys it has, as written.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.table

@@ -189,19 +189,17 @@ impl Target {
             .iter()
             .filter_map(|key| Some(((*key).to_owned(), section.optional_texts(key)?)))
             .collect();
+        // Everything is read before a missing kind ends it, so that all problems are told at once.
+        let rung = section.optional_choice("rung", &Rung::ALL, Rung::name);
+        let criticality = section.optional_number("criticality", CRITICALITY);
+        let tenancy = section.optional_choice("tenancy", &Tenancy::ALL, Tenancy::name);
         Some(Target {
             name: name.to_owned(),
             kind: kind?,
             opted_in: section.optional_flag("opted_in").unwrap_or(false),
-            rung: section
-                .optional_choice("rung", &Rung::ALL, Rung::name)
-                .unwrap_or(Rung::Production),
-            criticality: section
-                .optional_number("criticality", CRITICALITY)
-                .unwrap_or(*CRITICALITY.end()),
-            tenancy: section
-                .optional_choice("tenancy", &Tenancy::ALL, Tenancy::name)
-                .unwrap_or(Tenancy::Shared),
+            rung: rung.unwrap_or(Rung::Production),
+            criticality: criticality.unwrap_or(*CRITICALITY.end()),
+            tenancy: tenancy.unwrap_or(Tenancy::Shared),
             texts,
             commands,
         })
@@ -249,7 +247,7 @@ impl Targets {
         Ok(targets)
     }
 
-    fn read(section: &Section<'_>) -> Targets {
+    pub(crate) fn read(section: &Section<'_>) -> Targets {
         let names = section.keys();
         if names.len() > TARGETS_MAX {
             let message = format!("{} targets are more than {TARGETS_MAX}", names.len());

@@ -106,7 +106,7 @@ pub(super) fn line(record: &Record) -> Vec<u8> {
 /// Reads a whole file. A file that ends within its header has no good bytes at all.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Unreadable> {
     let header = HEADER.as_bytes();
-    if header.starts_with(bytes) && bytes.len() < header.len() {
+    if (header.starts_with(bytes) || HEADER_V1.as_bytes().starts_with(bytes)) && bytes.len() < header.len() {
         return Ok(Parsed {
             records: Vec::new(),
             good_bytes: 0,
