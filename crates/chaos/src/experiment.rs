@@ -34,6 +34,7 @@ const KEYS: &[&str] = &[
     "fault",
     "detector",
     "expect",
+    "abort",
     "declares",
 ];
 const STEADY_KEYS: &[&str] = &["service", "method", "path", "identity", "body", "status", "requests"];
@@ -60,6 +61,8 @@ pub struct Experiment {
     pub faults: Vec<Box<dyn Fault>>,
     pub detectors: Vec<Detector>,
     pub expect: Expect,
+    /// What ends it before its time.
+    pub abort: Abort,
     /// What it may do harm to.
     pub declares: Declaration,
 }
@@ -118,6 +121,24 @@ pub struct Expect {
     pub contained_within_seconds: Option<u64>,
     /// From the start of the injection, or from the end of the last fault that has one.
     pub recovered_within_seconds: Option<u64>,
+}
+
+/// When everything is undone at once, before the window is over. The default is never.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Abort {
+    /// So many requests of the steady state in a row were not served.
+    pub failures_in_row: Option<u32>,
+    /// A metric rose above its limit.
+    pub metrics: Vec<Limit>,
+}
+
+/// The highest value of a metric that is borne.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit {
+    pub service: String,
+    pub path: String,
+    pub metric: String,
+    pub above: u64,
 }
 
 /// One line of `release --plan`.
@@ -230,6 +251,9 @@ fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
             recovered_within_seconds: seconds("recovered_within_seconds"),
         }
     });
+    let abort = top
+        .optional_section("abort")
+        .map_or_else(Abort::default, |section| read_abort(&section));
     let declares = top
         .optional_section("declares")
         .map_or_else(Declaration::default, |section| Declaration::read(&section));
@@ -243,6 +267,7 @@ fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
         faults: faults?,
         detectors,
         expect,
+        abort,
         declares,
     };
     check_times(top, &experiment);
@@ -276,6 +301,31 @@ fn read_steady(section: &Section<'_>) -> Option<Steady> {
         status: status?,
         requests: requests?,
     })
+}
+
+fn read_abort(section: &Section<'_>) -> Abort {
+    section.only(&["failures_in_row", "metric"]);
+    let limit = |section: &Section<'_>| {
+        section.only(&["service", "path", "metric", "above"]);
+        let (service, path, metric) = (
+            section.text("service"),
+            read_path(section, "path"),
+            section.text("metric"),
+        );
+        let above = section.number("above", 0..=u64::from(u32::MAX));
+        Some(Limit {
+            service: service?,
+            path: path?,
+            metric: metric?,
+            above: above?,
+        })
+    };
+    Abort {
+        failures_in_row: section
+            .optional_number("failures_in_row", 1..=10_000)
+            .and_then(|failures| u32::try_from(failures).ok()),
+        metrics: section.sections("metric").iter().filter_map(limit).collect(),
+    }
 }
 
 fn read_faults(top: &Section<'_>) -> Option<Vec<Box<dyn Fault>>> {
@@ -320,9 +370,15 @@ pub(crate) fn read_fault(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         );
         return None;
     };
-    let keys: Vec<&str> = entry.keys.iter().copied().chain(["id"]).collect();
+    let on_target = !entry.targets.is_empty();
+    let keys = entry.keys.iter().copied().chain(["id"]);
+    let keys: Vec<&str> = keys.chain(on_target.then_some("hold_ms")).collect();
     section.only(&keys);
-    (entry.read)(section)
+    let mut fault = (entry.read)(section)?;
+    if on_target && let Some(hold_ms) = section.optional_number("hold_ms", 1..=DEADLINE_SECONDS_MAX * 1000) {
+        fault.hold_for(Duration::from_millis(hold_ms));
+    }
+    Some(fault)
 }
 
 fn read_detectors(top: &Section<'_>) -> Vec<Detector> {

@@ -100,6 +100,9 @@ pub trait Fault: Send + Sync + fmt::Debug {
     /// How long it holds before its own declared end; `None` for a fault that has no end.
     fn hold(&self) -> Option<Duration>;
 
+    /// Lets it end so long after its injection, before the run does; only what attacks a declared target can be told.
+    fn hold_for(&mut self, _: Duration) {}
+
     /// Asks whether a revoked credential still works, where the fault revokes one.
     fn probe(&self) -> Option<&Probe>;
 

@@ -35,7 +35,9 @@ mod watch;
 pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};
 pub use drill::Drill;
 pub use environment::{BoxFuture, CredentialRef, Environment, HEALTH, HEALTHY, ServiceAnswer, ServiceRequest};
-pub use experiment::{DEADLINE_SECONDS_MAX, Detector, DetectorKind, Expect, Experiment, PlannedAction, Steady};
+pub use experiment::{
+    Abort, DEADLINE_SECONDS_MAX, Detector, DetectorKind, Expect, Experiment, Limit, PlannedAction, Steady,
+};
 pub use fault::{Effect, Entry, Fault, Probe, UndoClass};
 pub use journal::{EntryId, JournalEntry, JournalError, Recovered, Recovery, State, UndoJournal};
 pub use ladder::{Circumstances, Given, Past, objections};

@@ -188,7 +188,12 @@ impl Fault for OnTarget {
     }
 
     fn parameters(&self) -> BTreeMap<String, Value> {
-        self.strike.parameters()
+        let mut parameters = self.strike.parameters();
+        if let Some(hold) = self.hold {
+            let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
+            parameters.insert("hold_ms".to_owned(), hold_ms.into());
+        }
+        parameters
     }
 
     fn action(&self) -> String {
@@ -201,6 +206,10 @@ impl Fault for OnTarget {
 
     fn hold(&self) -> Option<Duration> {
         self.hold
+    }
+
+    fn hold_for(&mut self, hold: Duration) {
+        self.hold = Some(hold);
     }
 
     fn probe(&self) -> Option<&Probe> {

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::detectors::Detectors;
 use crate::environment::{CredentialRef, Environment, ServiceRequest};
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Limit};
 use crate::fault::{Injected, Probe, Sample, UndoClass};
 use crate::run::{STEP_MS_MAX, ask};
 use crate::strike::{Record, Undone};
@@ -57,6 +57,8 @@ pub(crate) struct Seen {
     pub(crate) forward: Option<Duration>,
     /// Irreversible faults that were injected.
     irreversible: Vec<(usize, Record, Injected)>,
+    /// Requests in a row that were not served.
+    failed: u32,
     /// Why the run can't be judged.
     pub(crate) unknown: Vec<String>,
     /// When nothing but detectors was left to wait for.
@@ -95,6 +97,7 @@ impl<'a> Watch<'a> {
             self.decide(),
             self.logs(),
             self.metrics(),
+            self.limits(),
             self.probe(),
             self.forward(),
             self.lane(0),
@@ -195,6 +198,37 @@ impl<'a> Watch<'a> {
             }
             self.pause(Duration::from_millis(DETECTOR_MS)).await;
         }
+    }
+
+    /// Looks whether a metric has risen above its limit.
+    async fn limits(&self) {
+        let limits = &self.experiment.abort.metrics;
+        while !limits.is_empty() && !*self.stop.borrow() {
+            for limit in limits {
+                let Some(value) = self.unless_stopped(self.metric(limit)).await else {
+                    return;
+                };
+                if value.is_some_and(|value| value > limit.above as f64) {
+                    let Limit {
+                        service, metric, above, ..
+                    } = limit;
+                    return self.give_up(format!("aborted: `{metric}` of `{service}` rose above {above}"));
+                }
+            }
+            self.pause(Duration::from_millis(DETECTOR_MS)).await;
+        }
+    }
+
+    /// `None` when it can't be read: that aborts nothing, detectors and steady state say what it is worth.
+    async fn metric(&self, limit: &Limit) -> Option<f64> {
+        let request = ServiceRequest {
+            service: limit.service.clone(),
+            method: "GET".to_owned(),
+            path: limit.path.clone(),
+            ..ServiceRequest::default()
+        };
+        let answer = ask(self.environment, &request).await.ok()?;
+        telemetry::metric(&String::from_utf8_lossy(&answer.body), &limit.metric)
     }
 
     /// Presents the revoked credential for as long as the run lasts.
@@ -302,6 +336,15 @@ impl<'a> Watch<'a> {
             Some(401 | 403) => "refused",
             _ => "failed",
         });
+        seen.failed = if served { 0 } else { seen.failed + 1 };
+        if let Some(most) = self.experiment.abort.failures_in_row
+            && seen.failed >= most
+        {
+            drop(seen);
+            return self.give_up(format!(
+                "aborted: {most} requests of the steady state in a row were not served"
+            ));
+        }
         let start = seen.samples[sample].start;
         // What began while the fault was in force says nothing about recovery.
         if seen.settled.is_some_and(|settled| start >= settled) {

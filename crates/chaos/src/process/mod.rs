@@ -8,7 +8,7 @@
 //! - Holder: does one fault that is bound to a process; exits when its socket closes, its parent dies or its time is
 //!   over.
 //! - Warden: when its socket closes, or the supervisor is stopped and silent for more than 1 s, or silent for more
-//!   than 3 s, it kills the worker, closes the journal's entries, removes registered scratch folders, and exits.
+//!   than 3 s, or while it is armed not done in time for its deadline or its kill switch, it kills the worker, closes the journal's entries, removes registered scratch folders, and exits.
 //!
 //! The command lines, which [`worker_main`], [`holder_main`] and [`warden_main`] read without the first two words:
 //!

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +29,10 @@ const STOPPED_MS_MAX: u64 = 1_000;
 const SILENT_MS_MAX: u64 = 3_000;
 /// How often the silence is looked at, in milliseconds.
 const LOOK_MS: u64 = 100;
+/// How often, while it is armed, deadline and kill switch are.
+const ARMED_LOOK_MS: u64 = 20;
+/// A supervisor that has not undone everything so long after deadline or kill switch is killed, in milliseconds.
+const GRACE_MS: u64 = 500;
 /// Until a killed process is gone, in milliseconds.
 const KILL_MS_MAX: u64 = 1_000;
 /// How long the next start waits for the last warden, in milliseconds.
@@ -76,10 +80,30 @@ impl Warden {
         Ok(warden)
     }
 
+    /// From now on, until [`Warden::disarm`]: a supervisor that is not done by `deadline` (boot time), or soon after
+    /// the file `kill_switch` is there, is killed, and everything undone.
+    pub fn arm(&self, deadline: Duration, kill_switch: Option<&Path>) -> Result<(), ProcessError> {
+        let kill_switch = kill_switch.map(|path| path.to_string_lossy().into_owned());
+        let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        self.done(Ask::Arm {
+            deadline_ms,
+            kill_switch,
+        })
+    }
+
+    /// Everything is undone: there is nothing to enforce.
+    pub fn disarm(&self) -> Result<(), ProcessError> {
+        self.done(Ask::Disarm)
+    }
+
     /// Has one more process killed when the supervisor dies. It must be a child of ours that is not reaped yet.
     pub fn guard(&self, pid: u32) -> Result<(), ProcessError> {
         let pid = i32::try_from(pid).unwrap_or(0);
-        match self.helper.ask_blocking(Ask::Guard { pid })? {
+        self.done(Ask::Guard { pid })
+    }
+
+    fn done(&self, ask: Ask) -> Result<(), ProcessError> {
+        match self.helper.ask_blocking(ask)? {
             Answer::Done => Ok(()),
             Answer::Refused { reason } => Err(ProcessError::Refused { role: ROLE, reason }),
             Answer::Toxics { .. } => Err(ProcessError::Gone { role: ROLE }),
@@ -121,8 +145,11 @@ fn watch(args: &[String]) -> Result<(), String> {
     // Held to the very end of the process, by being open.
     let _lock = inherited(parsed.lock)?;
     let mut guarded = Vec::new();
-    if listen(control, parsed.supervisor, &mut guarded) == End::StandDown {
-        return Ok(());
+    match listen(control, parsed.supervisor, &mut guarded) {
+        End::StandDown => return Ok(()),
+        End::Lost => {}
+        // It still runs: before anything is undone it must not be able to inject any more.
+        End::Overdue => kill_supervisor(parsed.supervisor),
     }
     for process in &guarded {
         kill(process);
@@ -170,6 +197,28 @@ fn parse(args: &[String]) -> Result<Parsed<'_>, String> {
 enum End {
     StandDown,
     Lost,
+    /// It lives, and has not undone everything in time.
+    Overdue,
+}
+
+/// What is enforced on a supervisor that lives.
+struct Armed {
+    deadline: Duration,
+    kill_switch: Option<PathBuf>,
+    /// When the kill switch was seen.
+    thrown: Option<Duration>,
+}
+
+impl Armed {
+    /// True once the supervisor has had its time. Boot time, which goes on while the machine sleeps.
+    fn is_overdue(&mut self) -> bool {
+        let now = host::now().boottime;
+        let grace = Duration::from_millis(GRACE_MS);
+        if self.thrown.is_none() && self.kill_switch.as_ref().is_some_and(|path| path.exists()) {
+            self.thrown = Some(now);
+        }
+        now > self.deadline + grace || self.thrown.is_some_and(|thrown| now > thrown + grace)
+    }
 }
 
 /// Answers the supervisor until it takes its leave, or is lost.
@@ -179,7 +228,11 @@ fn listen(mut control: UnixStream, supervisor: u32, guarded: &mut Vec<OwnedFd>) 
     }
     // Monotonic time stands still while the machine sleeps, so waking up is no silence.
     let mut heard = Instant::now();
+    let mut armed: Option<Armed> = None;
     loop {
+        if armed.as_mut().is_some_and(Armed::is_overdue) {
+            return End::Overdue;
+        }
         let request = match wire::read::<Request>(&mut control) {
             Ok(Some(request)) if request.v == VERSION => request,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::TimedOut => {
@@ -201,6 +254,23 @@ fn listen(mut control: UnixStream, supervisor: u32, guarded: &mut Vec<OwnedFd>) 
         let answer = match request.ask {
             Ask::Ping | Ask::StandDown => Answer::Done,
             Ask::Guard { pid } => guard(pid, guarded),
+            Ask::Arm {
+                deadline_ms,
+                kill_switch,
+            } => {
+                armed = Some(Armed {
+                    deadline: Duration::from_millis(deadline_ms),
+                    kill_switch: kill_switch.map(PathBuf::from),
+                    thrown: None,
+                });
+                let _ = control.set_read_timeout(Some(Duration::from_millis(ARMED_LOOK_MS)));
+                Answer::Done
+            }
+            Ask::Disarm => {
+                armed = None;
+                let _ = control.set_read_timeout(Some(Duration::from_millis(LOOK_MS)));
+                Answer::Done
+            }
             Ask::SetToxics { .. } | Ask::GetToxics { .. } | Ask::SetUpstream { .. } | Ask::Hold { .. } => {
                 Answer::Refused {
                     reason: "a warden does not do that".to_owned(),
@@ -238,6 +308,14 @@ fn guard(pid: i32, guarded: &mut Vec<OwnedFd>) -> Answer {
         Err(error) => Answer::Refused {
             reason: format!("process {pid} can't be guarded: {error}"),
         },
+    }
+}
+
+/// Its number is still its own while the socket is open: it has not ended.
+fn kill_supervisor(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(process) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+        kill(&process);
     }
 }
 

@@ -65,6 +65,13 @@ pub(super) enum Ask {
         record: BTreeMap<String, Value>,
         time_left_ms: u64,
     },
+    /// To the warden: until it is disarmed, everything is undone by force when the boot time comes to `deadline_ms`, or
+    /// soon after the file `kill_switch` is there.
+    Arm {
+        deadline_ms: u64,
+        kill_switch: Option<String>,
+    },
+    Disarm,
     /// To the warden: the supervisor ends in good order, there is nothing to do.
     StandDown,
 }

@@ -257,7 +257,9 @@ impl Proxies {
                 toxics: proxy.toxics().into_iter().map(WireToxic::from).collect(),
             }),
             Ask::SetUpstream { link, upstream } => self.set_upstream(&link, upstream).map(|()| Answer::Done),
-            Ask::Guard { .. } | Ask::Hold { .. } | Ask::StandDown => Err("a worker does not do that".to_owned()),
+            Ask::Guard { .. } | Ask::Hold { .. } | Ask::Arm { .. } | Ask::Disarm | Ask::StandDown => {
+                Err("a worker does not do that".to_owned())
+            }
         };
         answered.unwrap_or_else(|reason| Answer::Refused { reason })
     }
