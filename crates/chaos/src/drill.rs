@@ -14,7 +14,7 @@ use crate::fault::{Entry, UndoClass};
 use crate::journal::{EntryId, State, UndoJournal};
 use crate::permit::Permit;
 use crate::read::Document;
-use crate::strike::{Record, Site, Strike, Undone, survey};
+use crate::strike::{Record, Site, Strike, Undone, survey, take_back};
 use crate::target::Targets;
 
 /// A rehearsal. The steps are called in order: [`Drill::plan`], [`Drill::inject`], [`Drill::bites`], [`Drill::undo`].
@@ -147,7 +147,7 @@ impl Drill {
         if let Some(holder) = self.holder.take() {
             holder.stop();
         }
-        let undone = self.strike.undo(&self.site, record)?;
+        let undone = take_back(self.strike.as_ref(), &self.site, record)?;
         if open(journal).is_some() {
             let last = State::last(self.entry.undo_class, &undone);
             journal.advance(entry, last).map_err(|error| error.to_string())?;

@@ -36,6 +36,17 @@ pub trait Environment: Send + Sync {
     /// The toxics of a link as the worker process has them.
     fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>>;
 
+    /// Tells whoever outlives this process that everything must be undone by `deadline` (boot time). Nothing is
+    /// injected when that fails.
+    fn arm<'a>(&'a self, _deadline: Duration) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Everything is undone.
+    fn disarm<'a>(&'a self) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
     /// What stands against `experiment` by the owner's settings ([`crate::objections`]). Nothing where this is not
     /// overridden: for an environment that was made for one release and dies with it.
     fn objections(&self, _: &Experiment) -> Vec<String> {

@@ -187,6 +187,15 @@ impl Experiment {
         self.faults.iter().map(|fault| planned(fault.as_ref())).collect()
     }
 
+    /// Names of the declared targets that it touches, each once, sorted.
+    pub fn targets(&self) -> Vec<String> {
+        let strikes = self.faults.iter().filter_map(|fault| fault.strike());
+        let mut names: Vec<String> = strikes.flat_map(|strike| strike.targets()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// What it does, whatever it does it to: the digest of its faults with their parameters, the names of targets
     /// left out. Runs with the same pattern on a lower rung let it climb.
     pub fn pattern(&self) -> Digest {

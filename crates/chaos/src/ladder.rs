@@ -64,12 +64,7 @@ pub fn objections(settings: &Settings, experiment: &Experiment, circumstances: &
 
 /// The declared targets that it touches. One that isn't declared is refused when its fault is surveyed.
 fn touched<'s>(settings: &'s Settings, experiment: &Experiment) -> Vec<&'s Target> {
-    let names: BTreeSet<String> = experiment
-        .faults
-        .iter()
-        .filter_map(|fault| fault.strike())
-        .flat_map(|strike| strike.targets())
-        .collect();
+    let names = experiment.targets();
     names
         .iter()
         .filter_map(|name| settings.targets.named(name).ok())

@@ -42,7 +42,7 @@ pub use fault::{Effect, Entry, Fault, Probe, UndoClass};
 pub use journal::{EntryId, JournalEntry, JournalError, Recovered, Recovery, State, UndoJournal};
 pub use ladder::{Circumstances, Given, Past, objections};
 pub use permit::{Conditions, Permit, Refused};
-pub use run::{ChaosError, run};
+pub use run::{ChaosError, outcome, run};
 pub use settings::{Freeze, LinkSetting, Settings};
 pub use strike::{Record, Site, Strike, Undone};
 pub use target::{Target, TargetKind, Targets};

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use evidence::Outcome;
 use evidence::predicates::{ChaosExperiment, FaultRun};
 use telemetry::SigmaRules;
 use tokio::time::{sleep, timeout};
@@ -94,9 +95,13 @@ pub async fn run(
     // What was logged, or counted, until now is not the injection's doing.
     detectors.look_before(environment).await;
     let watch = Watch::new(environment, experiment, &detectors, environment.now().boottime);
-    watch.run(attack.inject(&watch)).await;
+    match environment.arm(watch.start + experiment.deadline).await {
+        Ok(()) => watch.run(attack.inject(&watch)).await,
+        Err(reason) => watch.give_up(format!("not injected: the warden can't be armed: {reason}")),
+    }
     let end = environment.now().boottime;
     attack.undo(watch.start + experiment.deadline).await;
+    environment.disarm().await;
     if !environment.cancelled() {
         match steady(experiment, environment).await {
             Ok(()) => evidence.steady_after = true,
@@ -106,6 +111,18 @@ pub async fn run(
     attack.report(&watch, &mut evidence);
     fill_in(&mut evidence, experiment, &watch, &detectors, end);
     Ok(evidence)
+}
+
+/// What a run shows: unknown when it could not be judged, failed when anything expected did not happen.
+pub fn outcome(evidence: &ChaosExperiment) -> Outcome {
+    let undone = evidence.faults.iter().all(|fault| fault.undone);
+    if !undone || !evidence.notes.is_empty() {
+        Outcome::Fail
+    } else if !evidence.unknown.is_empty() || evidence.faults.is_empty() {
+        Outcome::Indeterminate
+    } else {
+        Outcome::Pass
+    }
 }
 
 /// A request, bounded in time.
@@ -134,6 +151,9 @@ fn blank(experiment: &Experiment) -> ChaosExperiment {
         window_us: 0,
         workload: BTreeMap::new(),
         recovered_by_itself: false,
+        rung: None,
+        targets: experiment.targets(),
+        pattern: Some(experiment.pattern()),
         unknown: Vec::new(),
         notes: Vec::new(),
     }
@@ -192,7 +212,6 @@ struct Ongoing<'a> {
     undone: bool,
     undo: Duration,
     unknown: Vec<String>,
-    notes: Vec<String>,
 }
 
 impl<'a> Attack<'a> {
@@ -298,7 +317,6 @@ impl<'a> Attack<'a> {
                     "`{id}` was in force, and no request of the steady state met it"
                 ));
             }
-            evidence.notes.extend(ongoing.notes);
             // A way forward that nobody took is a result, not a doubt.
             if ongoing.fault.entry().undo_class == UndoClass::Irreversible {
                 evidence.notes.extend(ongoing.unknown);
@@ -331,7 +349,6 @@ impl<'a> Ongoing<'a> {
             undone: false,
             undo: Duration::ZERO,
             unknown: Vec::new(),
-            notes: Vec::new(),
         }
     }
 
@@ -376,7 +393,7 @@ impl<'a> Ongoing<'a> {
         self.ended_at = Some(now);
         if let Undone::Foreign(reason) = &undone {
             let id = self.fault.entry().id;
-            self.notes
+            self.unknown
                 .push(format!("`{id}` is left to whoever changed it since: {reason}"));
         }
         let last = State::last(self.fault.entry().undo_class, &undone);

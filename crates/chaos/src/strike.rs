@@ -19,6 +19,9 @@ use crate::target::{Target, Targets};
 
 /// Each call of a strike ends within so many milliseconds.
 pub const STRIKE_MS_MAX: u64 = 4_000;
+/// A service may need a moment to notice that a fault is gone: it is asked so often, with so many milliseconds between.
+const RESIDUE_LOOKS_MAX: u32 = 60;
+const RESIDUE_LOOK_MS: u64 = 25;
 /// Key of a record under which the declarations of the targets stand.
 const TARGETS_KEY: &str = "targets";
 
@@ -158,6 +161,23 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + 
     }
 }
 
+/// Undoes, and asks the service whether anything of it is left: what still shows is not undone.
+pub(crate) fn take_back(strike: &dyn Strike, site: &Site, record: &Record) -> Result<Undone, String> {
+    let undone = strike.undo(site, record)?;
+    if undone != Undone::Restored {
+        return Ok(undone);
+    }
+    let mut looks = 0;
+    while strike.bites(site, record)? {
+        looks += 1;
+        if looks == RESIDUE_LOOKS_MAX {
+            return Err("it was taken back, and its probe still shows it".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(RESIDUE_LOOK_MS));
+    }
+    Ok(undone)
+}
+
 /// Surveys, and adds the declarations of the targets to the record.
 pub(crate) fn survey(strike: &dyn Strike, entry: &Entry, site: &Site) -> Result<Record, String> {
     let names = strike.targets();
@@ -283,7 +303,7 @@ impl Fault for OnTarget {
             if self.is_held() {
                 environment.release(self).await?;
             }
-            blocking(move || strike.undo(&site, &record)).await
+            blocking(move || take_back(strike.as_ref(), &site, &record)).await
         })
     }
 }

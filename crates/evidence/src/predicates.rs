@@ -181,6 +181,15 @@ pub struct ChaosExperiment {
     pub workload: BTreeMap<String, u64>,
     /// True when the system restored steady state itself; our own undo never counts.
     pub recovered_by_itself: bool,
+    /// How close to people it came: `isolated`, `mirrored`, `canary`, `production`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<String>,
+    /// Declared targets that were touched, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// Digest of the faults and their parameters without the names of targets: the same on every rung.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<Digest>,
     /// Why the run could not be judged, if so: never a pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
@@ -278,7 +287,8 @@ pub struct VerificationSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Approval {
-    /// `first-release`, `loosened-controls` or `rerun`.
+    /// `first-release`, `loosened-controls` or `rerun`; for a chaos experiment, by its digest, `chaos-ethics`,
+    /// `chaos-legal` or `chaos-run`.
     pub what: String,
     /// The digest that is approved: tree digest, or configuration digest for `loosened-controls`.
     pub subject: Digest,

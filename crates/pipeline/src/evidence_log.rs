@@ -115,6 +115,13 @@ impl EvidenceLog {
             .map(|(index, verified)| (index as u64, verified.value()))
     }
 
+    /// The same with who signed each.
+    pub fn signed(&self) -> impl Iterator<Item = (&Statement, &[evidence::KeyId])> {
+        self.statements
+            .iter()
+            .map(|verified| (verified.value(), verified.signers()))
+    }
+
     /// Envelope and proof of one entry, for the bundle.
     pub fn logged_envelope(&self, index: u64) -> Result<LoggedEnvelope, Error> {
         Ok(LoggedEnvelope {

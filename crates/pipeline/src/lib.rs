@@ -8,6 +8,7 @@
 mod advisories;
 pub mod approve;
 mod bundle;
+pub mod chaos;
 pub mod check;
 pub mod config;
 mod environment;

@@ -161,7 +161,7 @@ pub fn undo(options: &Options) -> Result<(), Error> {
 }
 
 /// Undoes what a killed release left, before anything else.
-fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> {
+pub(crate) fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::failed("undo what an earlier release left", error);
     // What the warden of a killed release still removes must not be ours.
     chaos::process::wait_for_last_warden(&store.path.join("undo")).map_err(|error| failed(&error))?;

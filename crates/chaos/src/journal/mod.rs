@@ -231,7 +231,7 @@ impl Recovery for AfterDeath {
     fn undo(&mut self, entry: &JournalEntry) -> Result<Undone, String> {
         match strike::from_journal(&entry.fault, &entry.parameters, &entry.record)? {
             None => Ok(Undone::Restored),
-            Some((strike, site)) => strike.undo(&site, &entry.record),
+            Some((strike, site)) => strike::take_back(strike.as_ref(), &site, &entry.record),
         }
     }
 

@@ -240,6 +240,8 @@ pub fn parse(path: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
         }]
     })?;
     let mut found = references(path, text, &config);
+    // What `[chaos]` means is known to the engine that acts on it.
+    found.extend(chaos::Settings::parse(path, text).err().unwrap_or_default());
     let controls = joined(controls(path, text, &config, &mut found), implied(&config));
     if found.is_empty() {
         Ok(Loaded {

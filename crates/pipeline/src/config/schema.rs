@@ -100,10 +100,186 @@ pub static ROOT: Table = Table {
             "Stage production: does the new version behave?",
         ),
         key(
+            "chaos",
+            Kind::Table(&CHAOS),
+            "What `proofmark chaos` may attack, how far, and when not.",
+        ),
+        key(
             "control",
             Kind::Controls(&CONTROL),
             "Controls that are added to the floor, or tighten it.",
         ),
+    ],
+};
+
+static CHAOS: Table = Table {
+    doc: "What may be attacked, how far an experiment may go, and when not. `proofmark explain chaos` says more.",
+    keys: &[
+        key(
+            "target",
+            Kind::Named(&TARGET),
+            "What may be attacked, by name. Default nothing.",
+        ),
+        key(
+            "link",
+            Kind::Named(&LINK),
+            "Fault proxies that run for the time of an experiment, by name.",
+        ),
+        key(
+            "log",
+            Kind::Named(&LOG),
+            "Files that detectors read, by the name of who writes them.",
+        ),
+        key("rung", Kind::Table(&RUNGS), "Runbooks of the rungs above `isolated`."),
+        key("freeze", Kind::Tables(&FREEZE), "Times in which nothing is injected."),
+        key(
+            "targets_max",
+            Kind::Integer(1, 256),
+            "Blast radius: targets that one experiment may touch. Default 2.",
+        ),
+        key(
+            "deadline_seconds_max",
+            Kind::Integer(1, 300),
+            "The longest deadline. Default 300.",
+        ),
+        key(
+            "undo_classes",
+            Kind::TextList,
+            "Undo classes that may be injected: `kernel-bounded`, `process-bounded`, `sandbox-discard`, `journaled`, `irreversible`. Default all but the last.",
+        ),
+        key(
+            "unknown_actions",
+            Kind::Text,
+            "`allow` lets actions of Chaos Toolkit files run whose effect nobody knows. Default `refuse`.",
+        ),
+        key(
+            "fresh_days",
+            Kind::Integer(1, 3650),
+            "How long a pass on a lower rung counts, in days. Default 30.",
+        ),
+        key(
+            "approvals",
+            Kind::Integer(2, 100),
+            "Different approvers that an experiment in production needs. Default 2.",
+        ),
+        key(
+            "kill_switch",
+            Kind::Text,
+            "While this file exists nothing is injected, and everything is undone.",
+        ),
+    ],
+};
+
+static TARGET: Table = Table {
+    doc: "A target. What is not said counts as the worst; a fault says what it needs.",
+    keys: &[
+        must(
+            "kind",
+            Kind::Text,
+            "`postgresql`, `redis`, `nats`, `http`, `tls`, `files`, `process`, `network`, `proofmark`.",
+        ),
+        key(
+            "opted_in",
+            Kind::Boolean,
+            "Whether whoever owns it lets it be attacked. Default false.",
+        ),
+        key(
+            "rung",
+            Kind::Text,
+            "`isolated`, `mirrored`, `canary` or `production`. Default `production`.",
+        ),
+        key(
+            "criticality",
+            Kind::Integer(1, 5),
+            "1 is the least important service, and comes first. Default 5.",
+        ),
+        key(
+            "tenancy",
+            Kind::Text,
+            "`dedicated` or `shared` hosts. Default `shared`.",
+        ),
+        key("address", Kind::Text, "`host:port`."),
+        key("user", Kind::Text, "Who asks it, as far as it wants to know."),
+        key(
+            "password_file",
+            Kind::Text,
+            "File that holds the password; its value is written nowhere.",
+        ),
+        key("database", Kind::Text, "Database of a PostgreSQL server."),
+        key("path", Kind::Text, "Path that an HTTP service is asked for."),
+        key("server_name", Kind::Text, "Name that a TLS endpoint proves."),
+        key(
+            "ca_file",
+            Kind::Text,
+            "Certificates that a TLS endpoint is verified with, PEM.",
+        ),
+        key(
+            "certificate_file",
+            Kind::Text,
+            "Certificate that a TLS endpoint reads, PEM.",
+        ),
+        key("key_file", Kind::Text, "Private key that a TLS endpoint reads, PEM."),
+        key("config", Kind::Text, "Configuration file that the service reads."),
+        key(
+            "root",
+            Kind::Text,
+            "Folder of files, or the tree that holds a `.proofmark`.",
+        ),
+        key("pid_file", Kind::Text, "File that holds a process number."),
+        key("interface", Kind::Text, "Network interface."),
+        key("namespace", Kind::Text, "Network namespace, by name."),
+        key("log", Kind::Text, "File that it logs to."),
+        key(
+            "reload",
+            Kind::TextList,
+            "Command that makes the service read its configuration again; no shell.",
+        ),
+        key(
+            "command",
+            Kind::TextList,
+            "Command that starts the process again; no shell.",
+        ),
+    ],
+};
+
+static LINK: Table = Table {
+    doc: "A fault proxy: give the caller its address instead of the callee's.",
+    keys: &[
+        must("listen", Kind::Text, "`127.0.0.1:PORT`."),
+        must("upstream", Kind::Text, "`host:port` that it leads to."),
+    ],
+};
+
+static LOG: Table = Table {
+    doc: "A log: one JSON object a line.",
+    keys: &[must("path", Kind::Text, "The file.")],
+};
+
+static RUNGS: Table = Table {
+    doc: "What each rung asks for.",
+    keys: &[
+        key("isolated", Kind::Table(&RUNG), "Set apart for experiments."),
+        key("mirrored", Kind::Table(&RUNG), "Gets a copy of real traffic."),
+        key("canary", Kind::Table(&RUNG), "Serves a small share of real traffic."),
+        key("production", Kind::Table(&RUNG), "Serves people."),
+    ],
+};
+
+static RUNG: Table = Table {
+    doc: "A rung.",
+    keys: &[must(
+        "runbook",
+        Kind::Text,
+        "CACAO playbook that says what people do when it goes wrong, relative to the tree.",
+    )],
+};
+
+static FREEZE: Table = Table {
+    doc: "A time in which nothing is injected.",
+    keys: &[
+        must("name", Kind::Text, "Why."),
+        must("from", Kind::Text, "First moment (RFC 3339)."),
+        must("to", Kind::Text, "First moment after it (RFC 3339)."),
     ],
 };
 

@@ -1,0 +1,242 @@
+//! Declared targets as an experiment sees them, with fault proxies, holders and a warden for the time of one run.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use chaos::process::{Holder, Holders, Warden, Worker};
+use chaos::{
+    BoxFuture, CredentialRef, Experiment, Fault, Permit, Record, ServiceAnswer, ServiceRequest, Settings, Site,
+    TargetKind,
+};
+use evidence::Now;
+use host::process::Cancel;
+use net::http::Request;
+use net::proxy::Toxic;
+use telemetry::LogTail;
+
+use crate::Error;
+use crate::environment::ask;
+use crate::release::Options;
+use crate::run::Clock;
+use crate::store::Store;
+
+/// What a run attacks.
+pub struct Declared {
+    settings: Settings,
+    objections: Vec<String>,
+    program: std::path::PathBuf,
+    deadline: Duration,
+    worker: Worker,
+    warden: Warden,
+    holders: Holders,
+    tail: Mutex<LogTail>,
+    clock: Clock,
+    cancel: Cancel,
+    /// When the faults must be over; boot time. Set once the warden is armed.
+    until: Mutex<Option<Duration>>,
+}
+
+impl Declared {
+    /// Starts proxies and warden. Call it within the runtime.
+    pub fn start(
+        options: &Options,
+        settings: &Settings,
+        experiment: &Experiment,
+        store: &Store,
+        objections: Vec<String>,
+    ) -> Result<Declared, Error> {
+        let links = settings.links.iter().map(|(name, link)| {
+            let at = |what: &str, error: &dyn std::fmt::Display| {
+                Error::usage(
+                    format!("`{what}` of link `{name}`: {error}"),
+                    format!("look at `[chaos.link.{name}]` of proofmark.toml"),
+                )
+            };
+            let listener = TcpListener::bind(&link.listen).map_err(|error| at(&link.listen, &error))?;
+            listener
+                .set_nonblocking(true)
+                .map_err(|error| at(&link.listen, &error))?;
+            let upstream = resolve(&link.upstream).map_err(|error| at(&link.upstream, &error))?;
+            Ok((name.clone(), listener, upstream))
+        });
+        let links: Vec<_> = links.collect::<Result<_, Error>>()?;
+        let worker =
+            Worker::spawn(&options.program, links).map_err(|error| Error::failed("start the worker", error))?;
+        let warden = Warden::spawn(&options.program, &store.path.join("undo"), &worker)
+            .map_err(|error| Error::failed("start the warden", error))?;
+        let logs = settings
+            .logs
+            .iter()
+            .map(|(name, path)| (name.clone(), path.clone()))
+            .collect();
+        Ok(Declared {
+            settings: settings.clone(),
+            objections,
+            program: options.program.clone(),
+            deadline: experiment.deadline,
+            worker,
+            warden,
+            holders: Holders::default(),
+            tail: Mutex::new(LogTail::new(logs).skip_to_end()),
+            clock: options.clock.clone(),
+            cancel: options.cancel.clone(),
+            until: Mutex::new(None),
+        })
+    }
+
+    /// Ends proxies and warden; what they held is over.
+    pub fn stop(&self) {
+        self.warden.stop();
+        self.worker.stop();
+    }
+
+    /// From now to the time by which everything must be undone.
+    fn time_left(&self) -> Duration {
+        let until = *self.until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        until.map_or(self.deadline, |until| until.saturating_sub((self.clock)().boottime))
+    }
+}
+
+fn resolve(address: &str) -> Result<SocketAddr, String> {
+    let mut found = address.to_socket_addrs().map_err(|error| error.to_string())?;
+    found.next().ok_or_else(|| "the name has no address".to_owned())
+}
+
+/// One holder a fault: what it is called, and what it is done to.
+fn key(fault: &dyn Fault) -> String {
+    format!("{} {:?}", fault.entry().id, fault.parameters())
+}
+
+impl chaos::Environment for Declared {
+    fn opted_in(&self) -> bool {
+        // Each target says so for itself, and is asked when its fault is surveyed.
+        true
+    }
+
+    fn objections(&self, _: &Experiment) -> Vec<String> {
+        let mut objections = self.objections.clone();
+        if let Some(file) = self.settings.kill_switch.as_ref().filter(|file| file.exists()) {
+            objections.push(format!("the kill switch is thrown: `{}` is there", file.display()));
+        }
+        objections
+    }
+
+    fn arm<'a>(&'a self, deadline: Duration) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            *self.until.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(deadline);
+            self.warden
+                .arm(deadline, self.settings.kill_switch.as_deref())
+                .map_err(|error| error.to_string())
+        })
+    }
+
+    fn disarm<'a>(&'a self) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            // A warden that is gone enforces nothing.
+            let _ = self.warden.disarm();
+        })
+    }
+
+    fn site(&self) -> Site {
+        Site {
+            targets: self.settings.targets.clone(),
+            time_left: self.time_left(),
+        }
+    }
+
+    fn hold<'a>(
+        &'a self,
+        _: &'a Permit,
+        fault: &'a dyn Fault,
+        record: &'a Record,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        let (program, id, record) = (self.program.clone(), fault.entry().id, record.clone());
+        let (parameters, time_left, key) = (fault.parameters(), self.time_left(), key(fault));
+        Box::pin(async move {
+            let spawn = move || Holder::spawn(&program, id, &parameters, &record, time_left);
+            let holder = tokio::task::spawn_blocking(spawn)
+                .await
+                .map_err(|_| "it broke".to_owned())??;
+            let pid = holder.pid();
+            self.holders.add(key, holder);
+            self.warden.guard(pid).map_err(|error| error.to_string())
+        })
+    }
+
+    fn release<'a>(&'a self, fault: &'a dyn Fault) -> BoxFuture<'a, Result<(), String>> {
+        let key = key(fault);
+        Box::pin(async move {
+            self.holders.stop(&key);
+            Ok(())
+        })
+    }
+
+    fn request<'a>(&'a self, request: &'a ServiceRequest) -> BoxFuture<'a, Result<ServiceAnswer, String>> {
+        Box::pin(async move {
+            let target = self.settings.targets.named(&request.service)?.clone();
+            if request.method == chaos::HEALTH {
+                let begun = self.now().boottime;
+                tokio::task::spawn_blocking(move || chaos::health::of(&target))
+                    .await
+                    .map_err(|_| "it broke".to_owned())??;
+                return Ok(ServiceAnswer {
+                    status: chaos::HEALTHY,
+                    body: Vec::new(),
+                    elapsed: self.now().boottime.saturating_sub(begun),
+                });
+            }
+            if target.kind != TargetKind::Http {
+                return Err(format!("`{}` is not a target of kind `http`", target.name));
+            }
+            if request.identity.is_some() || request.credential.is_some() {
+                return Err("identities are leased by the broker of a release; there is none here".to_owned());
+            }
+            let json = ("content-type".to_owned(), "application/json".to_owned());
+            let sent = Request {
+                method: request.method.clone(),
+                path: request.path.clone(),
+                headers: if request.body.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![json]
+                },
+                body: request.body.clone(),
+            };
+            let (answer, elapsed) = ask(resolve(target.text("address")?)?, sent).await?;
+            Ok(ServiceAnswer {
+                status: answer.status,
+                body: answer.body,
+                elapsed,
+            })
+        })
+    }
+
+    fn revoke<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<Vec<CredentialRef>, String>> {
+        Box::pin(async { Err("leases are the broker's, which only a release has".to_owned()) })
+    }
+
+    fn active<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Vec<CredentialRef>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.worker.set(link, toxics).await.map_err(|error| error.to_string()) })
+    }
+
+    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>> {
+        Box::pin(async move { self.worker.get(link).await.map_err(|error| error.to_string()) })
+    }
+
+    fn poll_logs(&self, now: Duration) -> Vec<telemetry::Event> {
+        self.tail.lock().map(|mut tail| tail.poll(now)).unwrap_or_default()
+    }
+
+    fn now(&self) -> Now {
+        (self.clock)()
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+}

@@ -1,0 +1,420 @@
+//! `chaos`: one experiment against declared targets, outside of a release: planned, allowed, run, undone, measured,
+//! signed and logged.
+//!
+//! What it may touch stands in `[chaos]` of `proofmark.toml`; what it does, in the experiment. Start reading at
+//! [`run`].
+
+mod declared;
+mod stop;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use chaos::{Circumstances, Experiment, Given, Past, PlannedAction, Rung, Settings, UndoClass};
+use evidence::predicates::{self, Approval, ChaosExperiment};
+use evidence::{Context, Digest, Envelope, Outcome, Role, Stage, Statement, Subject, Timestamp};
+use serde_json::json;
+use telemetry::SigmaRules;
+
+use crate::evidence_log::EvidenceLog;
+use crate::home::Home;
+use crate::release::{Options, recover};
+use crate::store::Store;
+use crate::{Error, config};
+
+pub use stop::stop;
+
+/// What a check of ours is called in the log: `chaos:experiments/x.toml`.
+const CHECK: &str = "chaos:";
+/// z of a 95 % interval.
+const Z: f64 = 1.959_964;
+
+/// What a run would do, and what stands against it.
+#[derive(Debug)]
+pub struct Plan {
+    pub title: String,
+    pub digest: Digest,
+    pub deadline_s: u64,
+    pub window_s: u64,
+    pub actions: Vec<PlannedAction>,
+    pub detectors: Vec<String>,
+    /// Each in one line; empty when it may run.
+    pub objections: Vec<String>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Ran {
+    pub evidence: ChaosExperiment,
+    pub outcome: Outcome,
+    /// Where it stands in the log.
+    pub index: u64,
+}
+
+/// What a mechanism of undoing has shown so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rehearsed {
+    pub fault: &'static str,
+    pub undo_class: UndoClass,
+    pub attempted: u64,
+    pub succeeded: u64,
+    /// 95 % Wilson interval of the share that succeeded; `None` where nothing was attempted.
+    pub interval: Option<(f64, f64)>,
+    /// Median time to the safe state, in microseconds.
+    pub undo_us_median: Option<u64>,
+}
+
+/// A folder's experiment, settings, and what is known about them.
+struct Opened {
+    root: PathBuf,
+    settings: Settings,
+    experiment: Experiment,
+}
+
+/// Reads an experiment and says what it would do. Nothing is changed, and nothing asked of the targets.
+pub fn plan(options: &Options, file: &Path) -> Result<Plan, Error> {
+    let opened = open(options, file)?;
+    let known = Known::read(options, &opened)?;
+    let experiment = &opened.experiment;
+    Ok(Plan {
+        title: experiment.title.clone(),
+        digest: experiment.digest,
+        deadline_s: experiment.deadline.as_secs(),
+        window_s: experiment.window.as_secs(),
+        actions: experiment.plan(),
+        detectors: experiment
+            .detectors
+            .iter()
+            .map(|detector| detector.id.clone())
+            .collect(),
+        objections: known.objections(&opened, options),
+    })
+}
+
+/// Runs an experiment. What an earlier run left is undone first; everything is undone when this returns, or the
+/// evidence says what isn't.
+pub fn run(options: &Options, file: &Path) -> Result<Ran, Error> {
+    let opened = open(options, file)?;
+    let (home, store, trust_root) = keys_and_store(options, &opened.root)?;
+    let journal = recover(&store, options)?;
+    let rules = rules(&opened)?;
+    let mut log = EvidenceLog::open(&store, &home, trust_root, (options.clock)())?;
+    let known = Known::of(&log, &opened);
+    let objections = known.objections(&opened, options);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("start", error))?;
+    let switch = stop::Switch::watch(&store.path, opened.settings.kill_switch.as_deref(), &options.cancel)?;
+    let environment = {
+        let _runtime = runtime.enter();
+        declared::Declared::start(options, &opened.settings, &opened.experiment, &store, objections)?
+    };
+    let ran = runtime.block_on(chaos::run(&opened.experiment, &rules, &environment, &journal));
+    environment.stop();
+    drop(switch);
+    let mut evidence = ran.map_err(|error| Error::failed(&format!("run `{}`", file.display()), error))?;
+    evidence.rung = Some(rung(&opened).name().to_owned());
+    let index = record(options, &mut log, &opened, &evidence)?;
+    let outcome = chaos::outcome(&evidence);
+    Ok(Ran {
+        evidence,
+        outcome,
+        index,
+    })
+}
+
+/// What people may let an experiment do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum For {
+    Ethics,
+    Legal,
+    Run,
+}
+
+impl For {
+    fn what(self) -> &'static str {
+        match self {
+            For::Ethics => "chaos-ethics",
+            For::Legal => "chaos-legal",
+            For::Run => "chaos-run",
+        }
+    }
+}
+
+/// Signs and logs an approval of one experiment, as it is now; the answer says where it stands.
+pub fn approve(options: &Options, file: &Path, what: For, reason: &str, expires: Timestamp) -> Result<String, Error> {
+    let opened = open(options, file)?;
+    let now = (options.clock)();
+    if expires <= now.utc {
+        return Err(Error::usage(
+            "the approval would have expired already",
+            "give `--expires` a day to come",
+        ));
+    }
+    let (home, store, trust_root) = keys_and_store(options, &opened.root)?;
+    let mut log = EvidenceLog::open(&store, &home, trust_root, now)?;
+    let predicate = Approval {
+        what: what.what().to_owned(),
+        subject: opened.experiment.digest,
+        reason: reason.to_owned(),
+        expires,
+    };
+    let context = context(&opened, "chaos-approval", now.utc);
+    let statement = Statement::new(predicates::APPROVAL, vec![subject(&opened)], &predicate, &context);
+    let keys = home.pair(Role::Approver)?;
+    let envelope = Envelope::sign_statement(&statement, &keys.signers())
+        .map_err(|error| Error::failed("sign the approval", error))?;
+    let index = log.append(&envelope, now)?;
+    let day: String = expires.to_string().chars().take(10).collect();
+    Ok(format!(
+        "approved {} of sha256:{} until {day}: log index {index}",
+        what.what(),
+        opened.experiment.digest.short()
+    ))
+}
+
+/// How often each fault of the catalogue was undone here, and how fast. One that never was has no interval: it counts
+/// as missing.
+pub fn rehearsed(options: &Options) -> Result<Vec<Rehearsed>, Error> {
+    let root = canonical(&options.tree)?;
+    let mut undone: BTreeMap<String, Vec<(bool, u64)>> = BTreeMap::new();
+    if Store::exists(&root) {
+        let (home, store, trust_root) = keys_and_store(options, &root)?;
+        let log = EvidenceLog::open(&store, &home, trust_root, (options.clock)())?;
+        for run in log
+            .statements()
+            .filter_map(|(_, statement)| statement.predicate_as::<ChaosExperiment>(predicates::CHAOS))
+        {
+            for fault in run.faults {
+                undone
+                    .entry(fault.fault)
+                    .or_default()
+                    .push((fault.undone, fault.undo_us));
+            }
+        }
+    }
+    let of = |entry: &'static chaos::Entry| {
+        let runs = undone.get(entry.id).map_or(&[][..], Vec::as_slice);
+        let succeeded = runs.iter().filter(|(undone, _)| *undone).count() as u64;
+        let mut times: Vec<u64> = runs.iter().filter(|(undone, _)| *undone).map(|(_, us)| *us).collect();
+        times.sort_unstable();
+        Rehearsed {
+            fault: entry.id,
+            undo_class: entry.undo_class,
+            attempted: runs.len() as u64,
+            succeeded,
+            interval: wilson(succeeded, runs.len() as u64),
+            undo_us_median: times.get(times.len() / 2).copied(),
+        }
+    };
+    Ok(chaos::faults().iter().map(of).collect())
+}
+
+/// The Wilson score interval (Wilson 1927) of a share.
+fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
+    if trials == 0 {
+        return None;
+    }
+    let (n, p) = (trials as f64, successes as f64 / trials as f64);
+    let centre = p + Z * Z / (2.0 * n);
+    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    Some((((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0)))
+}
+
+fn canonical(tree: &Path) -> Result<PathBuf, Error> {
+    std::fs::canonicalize(tree).map_err(|error| Error::io("open", tree, &error))
+}
+
+fn open(options: &Options, file: &Path) -> Result<Opened, Error> {
+    let root = canonical(&options.tree)?;
+    let settings = settings(&root)?;
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| Error::io("read", file, &error))?;
+    let experiment = Experiment::parse(&shown, &text).map_err(Error::Input)?;
+    Ok(Opened {
+        root,
+        settings,
+        experiment,
+    })
+}
+
+/// `[chaos]` of the folder's configuration; without a file nothing is declared.
+fn settings(root: &Path) -> Result<Settings, Error> {
+    let path = root.join(config::FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Settings::parse(config::FILE, &text).map_err(Error::Input),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
+        Err(error) => Err(Error::io("read", &path, &error)),
+    }
+}
+
+fn keys_and_store(options: &Options, root: &Path) -> Result<(Home, Store, evidence::TrustRoot), Error> {
+    let home = Home::at(options.home.clone(), Some(root))?;
+    let mut random = || (options.random)();
+    let (trust_root, made) = home.ensure(&mut random)?;
+    if made {
+        options.progress.note(&format!(
+            "made keys and a self-signed trust root in {}",
+            home.path.display()
+        ));
+    }
+    let store = Store::open(root, &mut random)?;
+    Ok((home, store, trust_root))
+}
+
+/// The Sigma rules that its detectors name, from the folder.
+fn rules(opened: &Opened) -> Result<SigmaRules, Error> {
+    let read = |path: String| {
+        let full = opened.root.join(&path);
+        let bytes = std::fs::read(&full).map_err(|error| Error::io("read the detection rule", &full, &error))?;
+        Ok((path, bytes))
+    };
+    let files: Vec<_> = opened
+        .experiment
+        .rule_paths()
+        .into_iter()
+        .map(read)
+        .collect::<Result<_, Error>>()?;
+    SigmaRules::load(&files).map_err(Error::Input)
+}
+
+/// The highest rung that it touches.
+fn rung(opened: &Opened) -> Rung {
+    let targets = opened.experiment.targets();
+    let rungs = targets
+        .iter()
+        .filter_map(|name| opened.settings.targets.named(name).ok());
+    rungs.map(|target| target.rung).max().unwrap_or(Rung::Isolated)
+}
+
+fn subject(opened: &Opened) -> Subject {
+    Subject::new(opened.experiment.path.clone(), opened.experiment.digest)
+}
+
+fn context(opened: &Opened, check: &str, at: Timestamp) -> Context {
+    Context {
+        attempt: opened.experiment.digest,
+        stage: Stage::Staging,
+        check: check.to_owned(),
+        config: Digest::of(&evidence::to_canonical(&json!({"check": "chaos"}))),
+        at,
+    }
+}
+
+fn record(options: &Options, log: &mut EvidenceLog, opened: &Opened, evidence: &ChaosExperiment) -> Result<u64, Error> {
+    let now = (options.clock)();
+    let context = context(opened, &format!("{CHECK}{}", opened.experiment.path), now.utc);
+    let statement = Statement::new(predicates::CHAOS, vec![subject(opened)], evidence, &context);
+    log.record(&statement, now)
+}
+
+/// What the log says about an experiment.
+#[derive(Default)]
+struct Known {
+    history: Vec<Past>,
+    given: Vec<(Approval, Vec<evidence::KeyId>)>,
+}
+
+impl Known {
+    /// From the folder's store, where it has one.
+    fn read(options: &Options, opened: &Opened) -> Result<Known, Error> {
+        if !Store::exists(&opened.root) {
+            return Ok(Known::default());
+        }
+        let (home, store, trust_root) = keys_and_store(options, &opened.root)?;
+        let log = EvidenceLog::open(&store, &home, trust_root, (options.clock)())?;
+        Ok(Known::of(&log, opened))
+    }
+
+    fn of(log: &EvidenceLog, opened: &Opened) -> Known {
+        let mut known = Known::default();
+        for (statement, signers) in log.signed() {
+            if let Some(approval) = statement.predicate_as::<Approval>(predicates::APPROVAL) {
+                if approval.subject == opened.experiment.digest {
+                    known.given.push((approval, signers.to_vec()));
+                }
+                continue;
+            }
+            let run = statement.predicate_as::<ChaosExperiment>(predicates::CHAOS);
+            let at = statement.context().map(|context| context.at);
+            if let (Some(run), Some(at)) = (run, at) {
+                known.history.extend(past(&run, at));
+            }
+        }
+        known
+    }
+
+    fn objections(&self, opened: &Opened, options: &Options) -> Vec<String> {
+        let now = (options.clock)().utc;
+        let valid = |what: For| {
+            self.given
+                .iter()
+                .filter(move |(approval, _)| approval.what == what.what() && approval.expires > now)
+        };
+        let approvers: BTreeSet<&Vec<evidence::KeyId>> = valid(For::Run).map(|(_, signers)| signers).collect();
+        let runbooks = opened
+            .settings
+            .runbooks
+            .iter()
+            .filter(|(_, path)| is_runbook(&opened.root.join(path)));
+        let circumstances = Circumstances {
+            now,
+            history: &self.history,
+            given: Given {
+                ethics: valid(For::Ethics).next().is_some(),
+                legal: valid(For::Legal).next().is_some(),
+                run: approvers.len() as u64,
+            },
+            runbooks: runbooks.map(|(rung, _)| *rung).collect(),
+        };
+        chaos::objections(&opened.settings, &opened.experiment, &circumstances)
+    }
+}
+
+fn past(run: &ChaosExperiment, at: Timestamp) -> Option<Past> {
+    Some(Past {
+        pattern: run.pattern?,
+        rung: Rung::ALL
+            .into_iter()
+            .find(|rung| Some(rung.name()) == run.rung.as_deref())?,
+        targets: run.targets.clone(),
+        at,
+        passed: chaos::outcome(run) == Outcome::Pass,
+    })
+}
+
+fn is_runbook(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wilson;
+
+    #[track_caller]
+    fn check(successes: u64, trials: u64, expect: Option<(f64, f64)>) {
+        match (wilson(successes, trials), expect) {
+            (None, None) => {}
+            (Some((low, high)), Some((expect_low, expect_high))) => {
+                assert!(
+                    (low - expect_low).abs() < 5e-4 && (high - expect_high).abs() < 5e-4,
+                    "{low} {high}"
+                );
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Against values published in Newcombe 1998, table I (81 of 263, 15 of 148, 0 of 20, 1 of 29).
+    #[test]
+    fn wilson_is_as_published() {
+        check(81, 263, Some((0.2553, 0.3662)));
+        check(15, 148, Some((0.0624, 0.1605)));
+        check(0, 20, Some((0.0, 0.1611)));
+        check(1, 29, Some((0.0061, 0.1718)));
+        check(0, 0, None);
+    }
+}
