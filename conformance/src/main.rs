@@ -5,6 +5,7 @@
 //! - `soak NAME --program P --runs N --seed S`: campaigns
 //! - `interop [--python P] [--npm DIR]`: other people's programs over what we write
 
+mod chaos_kill;
 mod expected;
 mod interop;
 mod kill;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["interop", rest @ ..] => interop::run(&flags(rest)),
         ["soak", "bundles", rest @ ..] => mutate::run(&flags(rest)),
+        ["soak", "chaos-kill", rest @ ..] => chaos_kill::run(&flags(rest)),
         ["soak", "release-kill", rest @ ..] => kill::run(&flags(rest)),
         [suite] => suites::run(suite, None),
         [suite, folder] => suites::run(suite, Some(folder)),

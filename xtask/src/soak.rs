@@ -1,15 +1,24 @@
-//! Campaigns: `soak storage`, `soak bundles`, `soak release-kill`. Each takes `--runs N` and `--seed S`, prints N and
+//! Campaigns: `soak storage`, `soak chaos-kill` and others. Each takes `--runs N` and `--seed S`, prints N and
 //! the failures with their seeds, and fails when there is one.
 
 use crate::tools;
 
 /// Name, and the number of runs its claim speaks of.
-const CAMPAIGNS: [(&str, u64); 3] = [("storage", 300), ("bundles", 1_000), ("release-kill", 300)];
+const CAMPAIGNS: [(&str, u64); 5] = [
+    ("storage", 300),
+    ("bundles", 1_000),
+    ("release-kill", 300),
+    ("chaos-kill", 1_000),
+    ("faults", 20),
+];
 
 pub fn run(args: &[&str]) -> Result<(), String> {
-    let (name, rest) = args
-        .split_first()
-        .ok_or("name a campaign: storage, bundles, release-kill")?;
+    let (name, rest) = args.split_first().ok_or_else(|| {
+        format!(
+            "name a campaign: {}",
+            CAMPAIGNS.map(|(campaign, _)| campaign).join(", ")
+        )
+    })?;
     let (_, all) = CAMPAIGNS.iter().find(|(campaign, _)| campaign == name).ok_or_else(|| {
         format!(
             "no campaign `{name}`: {}",
@@ -52,6 +61,15 @@ fn campaign(name: &str, runs: u64, seed: u64, release: bool) -> Result<(), Strin
             &args,
             &[("PROOFMARK_SOAK_RUNS", &runs), ("PROOFMARK_SOAK_SEED", &seed)],
         );
+    }
+    if name == "faults" {
+        let args = [
+            &["test", "--quiet", "-p", "chaos", "--test", "faults"],
+            profile,
+            &["--", "--runs", &runs, "--seed", &seed],
+        ]
+        .concat();
+        return tools::cargo(&args);
     }
     let build = [&["build", "--quiet", "-p", "proofmark"], profile].concat();
     tools::cargo(&build)?;

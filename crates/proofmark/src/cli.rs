@@ -190,12 +190,84 @@ pub enum Db {
 
 #[derive(Debug, Subcommand)]
 pub enum Chaos {
-    /// Undo what a release that was killed left behind, and nothing more; every `release` begins with the same
+    /// List the faults: how each is undone, and how often that was seen to work here
+    List {
+        /// Folder of proofmark.toml
+        #[arg(default_value = ".")]
+        path: PathBuf,
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print an experiment for a fault, and the target it needs, to begin with
+    New(ChaosNew),
+    /// Print what an experiment would do, how that is undone, and what stands against it; do nothing
+    Plan(ChaosFile),
+    /// Run an experiment against declared targets; everything is undone on every way out
+    Run(ChaosFile),
+    /// Approve an experiment as it is, with the approver's keys and until a day
+    Approve(ChaosApprove),
+    /// Stop the experiment that runs here, and wait until everything is undone
+    Stop {
+        /// Folder of proofmark.toml
+        #[arg(default_value = ".")]
+        path: PathBuf,
+    },
+    /// Undo what a release or experiment that was killed left behind, and nothing more; each begins with the same
     Undo {
         /// Folder of proofmark.toml
         #[arg(default_value = ".")]
         path: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct ChaosFile {
+    /// The experiment
+    pub file: PathBuf,
+    /// Folder of proofmark.toml
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub path: PathBuf,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ChaosNew {
+    /// Catalogue name: `chaos list`
+    pub fault: String,
+    /// Name of the target in proofmark.toml; default: as on the fault's page
+    #[arg(long)]
+    pub target: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ChaosApprove {
+    /// The experiment
+    pub file: PathBuf,
+    /// What is approved
+    #[arg(long = "for", value_enum, value_name = "WHAT")]
+    pub what: ChaosFor,
+    /// Folder of proofmark.toml
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub path: PathBuf,
+    /// Why; stands in the log for good
+    #[arg(long, value_parser = filled)]
+    pub reason: String,
+    /// Until when (RFC 3339; a day alone means its beginning, UTC)
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub expires: evidence::Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChaosFor {
+    /// That it is right to do it to these people's data or hosts
+    Ethics,
+    /// That it is lawful
+    Legal,
+    /// That it runs in production
+    Run,
 }
 
 #[derive(Debug, Subcommand)]

@@ -40,7 +40,7 @@ fn run(cli: &Cli, terminal: &Arc<Terminal>) -> Result<u8, Error> {
         Command::Verify(args) => verify_bundle(cli, args, terminal),
         Command::Sbom { path } => sbom(cli, path),
         Command::Db(cli::Db::Digest { folder }) => db_digest(folder),
-        Command::Chaos(cli::Chaos::Undo { path }) => undo(cli, path, terminal),
+        Command::Chaos(command) => crate::chaos::run(cli, command, terminal),
         Command::Log(cli::Log::List { path }) => log_list(cli, path),
         Command::Log(cli::Log::Fsck { path }) => log_fsck(cli, path, terminal),
         Command::Approve(args) => approve_what(cli, args),
@@ -95,20 +95,20 @@ fn home(cli: &Cli) -> Result<PathBuf, Error> {
     })
 }
 
-fn out(text: &str) -> Result<(), Error> {
+pub(crate) fn out(text: &str) -> Result<(), Error> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::failed("write to stdout", error)),
         _ => Ok(()),
     }
 }
 
-fn out_json(value: &Value) -> Result<(), Error> {
+pub(crate) fn out_json(value: &Value) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::failed("write JSON", error))?;
     out(&text)
 }
 
 /// A path that is to be a folder is one; says so in the words it was given in.
-fn folder(path: &Path) -> Result<(), Error> {
+pub(crate) fn folder(path: &Path) -> Result<(), Error> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(()),
         Ok(_) => Err(Error::usage(
@@ -156,7 +156,12 @@ fn this_program() -> Result<PathBuf, Error> {
     std::env::current_exe().map_err(|error| Error::failed("find this program", error))
 }
 
-fn options(cli: &Cli, tree: &Path, terminal: &Arc<Terminal>, upto: evidence::Stage) -> Result<Options, Error> {
+pub(crate) fn options(
+    cli: &Cli,
+    tree: &Path,
+    terminal: &Arc<Terminal>,
+    upto: evidence::Stage,
+) -> Result<Options, Error> {
     let program = this_program()?;
     let progress: Arc<dyn Progress> = terminal.clone();
     Ok(Options {
@@ -220,13 +225,6 @@ fn release(cli: &Cli, args: &cli::Release, terminal: &Arc<Terminal>) -> Result<u
         out(&shown)?;
     }
     Ok(report.exit_code())
-}
-
-fn undo(cli: &Cli, path: &Path, terminal: &Arc<Terminal>) -> Result<u8, Error> {
-    folder(path)?;
-    pipeline::release::undo(&options(cli, path, terminal, evidence::Stage::Commit)?)?;
-    out("nothing that was injected is left")?;
-    Ok(0)
 }
 
 /// A path as seen from the working directory.

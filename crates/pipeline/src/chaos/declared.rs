@@ -237,6 +237,7 @@ impl chaos::Environment for Declared {
     }
 
     fn cancelled(&self) -> bool {
-        self.cancel.is_cancelled()
+        // Without the worker links are not what they were, and without the warden nobody undoes after us.
+        self.cancel.is_cancelled() || !self.worker.is_running() || !self.warden.is_running()
     }
 }

@@ -175,6 +175,62 @@ pub fn approve(options: &Options, file: &Path, what: For, reason: &str, expires:
     ))
 }
 
+/// An experiment to begin with, for a fault of the catalogue: from the example on its page.
+pub fn new(fault: &str, target: Option<&str>) -> Result<String, Error> {
+    let name = fault.strip_prefix("chaos/").unwrap_or(fault);
+    let unknown = || {
+        Error::usage(
+            format!("no fault is called `{name}`"),
+            "`proofmark chaos list` has them all",
+        )
+    };
+    let entry = chaos::faults()
+        .iter()
+        .find(|entry| entry.id == name)
+        .ok_or_else(unknown)?;
+    let page = chaos::page(name).ok_or_else(unknown)?;
+    let example = page
+        .split_once("```toml\n")
+        .and_then(|(_, rest)| rest.split_once("```"))
+        .map_or_else(
+            || format!("[[fault]]\nid = \"{name}\"\n"),
+            |(example, _)| example.to_owned(),
+        );
+    let named = example
+        .lines()
+        .find_map(|line| line.strip_prefix("target = \"")?.strip_suffix('"'));
+    let (from, to) = (named.unwrap_or_default(), target.or(named).unwrap_or("TARGET"));
+    let example = example.replace(&format!("target = \"{from}\""), &format!("target = \"{to}\""));
+    let hold = if entry.targets.is_empty() || example.contains("hold_ms") {
+        ""
+    } else {
+        "hold_ms = 2000             # then it is undone, and recovery counts\n"
+    };
+    let title = page
+        .lines()
+        .nth(1)
+        .unwrap_or_default()
+        .trim_end_matches('.')
+        .to_lowercase();
+    let steady = match entry.targets {
+        [] => "service = \"SERVICE\"\nmethod = \"GET\"\npath = \"/health\"\nstatus = 200\nrequests = 3\n".to_owned(),
+        _ => format!("target = \"{to}\"         # has to be well before and after\n"),
+    };
+    let kinds: Vec<&str> = entry.targets.iter().map(|kind| kind.name()).collect();
+    let declare = match kinds.first() {
+        None => String::new(),
+        Some(kind) => format!(
+            "# In proofmark.toml (kinds it attacks: {}; `proofmark explain config` has every key):\n#\n# [chaos.target.{to}]\n# kind = \"{kind}\"\n# opted_in = true\n# rung = \"isolated\"\n# tenancy = \"dedicated\"\n# criticality = 1\n\n",
+            kinds.join(", ")
+        ),
+    };
+    Ok(format!(
+        "{declare}title = \"{title}: noticed, contained, recovered from\"\ndeadline_seconds = 30\nwindow_seconds = 10\n\n\
+         [declares]                  # what is not declared counts as the worst\ndata = \"synthetic\"\npaying_customers = \"none\"\n\
+         tenancy = \"dedicated\"\n\n[steady]\n{steady}\n{example}{hold}"
+    ))
+}
+
 /// How often each fault of the catalogue was undone here, and how fast. One that never was has no interval: it counts
 /// as missing.
 pub fn rehearsed(options: &Options) -> Result<Vec<Rehearsed>, Error> {
