@@ -1,10 +1,12 @@
 //! Other people's suites and campaigns over what users call. Thin: it knows no case by name; an expected difference
 //! stands in `conformance/SUITE.toml` with its reason.
 //!
+//! - `bench abort --program P [--runs N]`: from a breach or a kill switch to everything undone
 //! - `SUITE [DIR]`: one line for each case that differs, then `N of M`
 //! - `soak NAME --program P --runs N --seed S`: campaigns
 //! - `interop [--python P] [--npm DIR]`: other people's programs over what we write
 
+mod bench_abort;
 mod chaos_kill;
 mod expected;
 mod interop;
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["bench", "abort", rest @ ..] => bench_abort::run(&flags(rest)),
         ["interop", rest @ ..] => interop::run(&flags(rest)),
         ["soak", "bundles", rest @ ..] => mutate::run(&flags(rest)),
         ["soak", "chaos-kill", rest @ ..] => chaos_kill::run(&flags(rest)),

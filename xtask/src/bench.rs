@@ -41,8 +41,17 @@ pub fn run(args: &[&str]) -> Result<(), String> {
         ["check"] => check(".", None),
         ["check", tree] => check(tree, None),
         ["check", tree, advisories] => check(tree, Some(advisories)),
-        _ => Err("usage: cargo xtask bench check [TREE [ADVISORIES]]".to_owned()),
+        ["abort"] => abort(),
+        _ => Err("usage: cargo xtask bench check [TREE [ADVISORIES]] | abort".to_owned()),
     }
+}
+
+/// `bench abort`: the driver is in `conformance`; a figure over its bar makes it fail.
+fn abort() -> Result<(), String> {
+    tools::cargo(&["build", "--quiet", "--release", "-p", "proofmark"])?;
+    let program = tools::target().join("release/proofmark").display().to_string();
+    let run = ["run", "--quiet", "--release", "-p", "conformance", "--"];
+    tools::cargo(&[&run[..], &["bench", "abort", "--program", &program]].concat())
 }
 
 fn check(tree: &str, advisories: Option<&str>) -> Result<(), String> {

@@ -426,7 +426,11 @@ impl Known {
             },
             runbooks: runbooks.map(|(rung, _)| *rung).collect(),
         };
-        chaos::objections(&opened.settings, &opened.experiment, &circumstances)
+        let mut objections = chaos::objections(&opened.settings, &opened.experiment, &circumstances);
+        if let Some(file) = opened.settings.kill_switch.as_ref().filter(|file| file.exists()) {
+            objections.push(format!("the kill switch is thrown: `{}` is there", file.display()));
+        }
+        objections
     }
 }
 

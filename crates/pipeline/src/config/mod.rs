@@ -223,6 +223,8 @@ pub struct Loaded {
     /// SHA-256 of the file's bytes.
     pub digest: Digest,
     pub controls: Vec<ControlSpec>,
+    /// What experiments may do.
+    pub chaos: chaos::Settings,
 }
 
 /// Reads a configuration; every problem at once.
@@ -241,13 +243,17 @@ pub fn parse(path: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
     })?;
     let mut found = references(path, text, &config);
     // What `[chaos]` means is known to the engine that acts on it.
-    found.extend(chaos::Settings::parse(path, text).err().unwrap_or_default());
+    let chaos = chaos::Settings::parse(path, text).unwrap_or_else(|problems| {
+        found.extend(problems);
+        chaos::Settings::default()
+    });
     let controls = joined(controls(path, text, &config, &mut found), implied(&config));
     if found.is_empty() {
         Ok(Loaded {
             config,
             digest: Digest::of(text.as_bytes()),
             controls,
+            chaos,
         })
     } else {
         Err(found)

@@ -107,6 +107,7 @@ fn perform(run: &mut Run, path: &str, experiment: &Experiment, rules: &SigmaRule
     let attacked = Attacked {
         environment,
         roles: &run.loaded.config.broker.roles,
+        settings: &run.loaded.chaos,
         clock: Arc::clone(&run.clock),
         cancel: run.cancel.clone(),
     };
@@ -150,6 +151,7 @@ fn rules_digest(run: &Run, experiment: &Experiment) -> Result<Digest, Error> {
 struct Attacked<'a> {
     environment: &'a Environment,
     roles: &'a std::collections::BTreeMap<String, Role>,
+    settings: &'a chaos::Settings,
     clock: Clock,
     cancel: Cancel,
 }
@@ -179,6 +181,17 @@ impl chaos::Environment for Attacked<'_> {
     fn opted_in(&self) -> bool {
         // It was started for this, on loopback, and dies with the release.
         true
+    }
+
+    /// The lowest rung: nothing comes before it.
+    fn objections(&self, experiment: &Experiment) -> Vec<String> {
+        let circumstances = chaos::Circumstances {
+            now: self.now().utc,
+            history: &[],
+            given: chaos::Given::default(),
+            runbooks: std::collections::BTreeSet::new(),
+        };
+        chaos::objections(self.settings, experiment, &circumstances)
     }
 
     fn request<'a>(&'a self, request: &'a ServiceRequest) -> BoxFuture<'a, Result<ServiceAnswer, String>> {
