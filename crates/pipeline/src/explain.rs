@@ -30,6 +30,7 @@ pub fn page(id: &str) -> Option<String> {
         .or_else(|| chaos::page(id))
         .or_else(|| policy::page(id).map(doc))
         .or_else(|| canary::page(id).map(doc))
+        .or_else(|| crate::config::schema::manual(id.strip_prefix("config/")?))
 }
 
 /// The page of `id`, of its family, or what comes nearest by name.
@@ -92,6 +93,7 @@ pub fn ids() -> Vec<String> {
     );
     ids.extend(dast::ids().into_iter().map(str::to_owned));
     ids.extend(packages::ids().into_iter().chain(intel::ids()).map(str::to_owned));
+    ids.extend(crate::config::schema::tables().map(|name| format!("config/{name}")));
     ids.sort();
     ids.dedup();
     ids

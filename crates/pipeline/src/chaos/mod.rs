@@ -220,7 +220,7 @@ pub fn new(fault: &str, target: Option<&str>) -> Result<String, Error> {
     let declare = match kinds.first() {
         None => String::new(),
         Some(kind) => format!(
-            "# In proofmark.toml (kinds it attacks: {}; `proofmark explain config` has every key):\n#\n# [chaos.target.{to}]\n# kind = \"{kind}\"\n# opted_in = true\n# rung = \"isolated\"\n# tenancy = \"dedicated\"\n# criticality = 1\n\n",
+            "# In proofmark.toml (kinds it attacks: {}; `proofmark explain config/chaos` has every key):\n#\n# [chaos.target.{to}]\n# kind = \"{kind}\"\n# opted_in = true\n# rung = \"isolated\"\n# tenancy = \"dedicated\"\n# criticality = 1\n\n",
             kinds.join(", ")
         ),
     };

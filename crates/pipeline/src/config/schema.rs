@@ -549,6 +549,41 @@ static CONTROL: Table = Table {
     ],
 };
 
+/// Names of the tables of the configuration: `release`, `chaos`, …
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    let table = |key: &&Key| matches!(key.kind, Kind::Table(_) | Kind::Tables(_) | Kind::Controls(_));
+    ROOT.keys.iter().filter(table).map(|key| key.name)
+}
+
+/// The manual of one table of the configuration, as Markdown: every key below it.
+pub fn manual(name: &str) -> Option<String> {
+    let key = ROOT.keys.iter().find(|key| key.name == name)?;
+    let mut page = format!("# config/{name}\n{}\n", key.doc);
+    describe(&format!("[{name}]"), key, &mut page);
+    Some(page)
+}
+
+fn describe(heading: &str, key: &Key, page: &mut String) {
+    let table = match key.kind {
+        Kind::Table(table) | Kind::Named(table) | Kind::Tables(table) | Kind::Controls(table) => table,
+        _ => return,
+    };
+    page.push_str(&format!("\n## `{heading}`\n{}\n\n", table.doc));
+    for key in table.keys {
+        let required = if key.required { " (required)" } else { "" };
+        page.push_str(&format!("- `{}`{required}: {}\n", key.name, key.doc));
+    }
+    let inner = heading.trim_matches(['[', ']']);
+    for key in table.keys {
+        let heading = match key.kind {
+            Kind::Named(_) => format!("[{inner}.{}.NAME]", key.name),
+            Kind::Tables(_) => format!("[[{inner}.{}]]", key.name),
+            _ => format!("[{inner}.{}]", key.name),
+        };
+        describe(&heading, key, page);
+    }
+}
+
 /// JSON Schema (draft 2020-12) of `proofmark.toml`, for editors.
 pub fn json_schema() -> serde_json::Value {
     let mut schema = table_schema(&ROOT, true);
