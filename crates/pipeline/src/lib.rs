@@ -10,6 +10,8 @@ pub mod approve;
 mod bundle;
 pub mod check;
 pub mod config;
+#[cfg(unix)]
+pub mod ctk;
 mod environment;
 mod error;
 mod evidence_log;

@@ -190,6 +190,9 @@ pub enum Db {
 
 #[derive(Debug, Subcommand)]
 pub enum Chaos {
+    /// Run a Chaos Toolkit experiment (JSON or YAML) as Chaos Toolkit runs it: same rollback strategies, journal and exit codes
+    #[cfg(unix)]
+    Run(crate::chaos_ctk::Run),
     /// Undo what a release that was killed left behind, and nothing more; every `release` begins with the same
     Undo {
         /// Folder of proofmark.toml

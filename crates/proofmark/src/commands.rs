@@ -40,6 +40,8 @@ fn run(cli: &Cli, terminal: &Arc<Terminal>) -> Result<u8, Error> {
         Command::Verify(args) => verify_bundle(cli, args, terminal),
         Command::Sbom { path } => sbom(cli, path),
         Command::Db(cli::Db::Digest { folder }) => db_digest(folder),
+        #[cfg(unix)]
+        Command::Chaos(cli::Chaos::Run(args)) => crate::chaos_ctk::run(args, cli.quiet, cli.verbose),
         Command::Chaos(cli::Chaos::Undo { path }) => undo(cli, path, terminal),
         Command::Log(cli::Log::List { path }) => log_list(cli, path),
         Command::Log(cli::Log::Fsck { path }) => log_fsck(cli, path, terminal),

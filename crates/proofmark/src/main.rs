@@ -2,6 +2,8 @@
 //!
 //! Start reading at [`cli`]; what people see is in [`render`].
 
+#[cfg(unix)]
+mod chaos_ctk;
 mod cli;
 mod commands;
 mod render;
