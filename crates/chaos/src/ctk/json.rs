@@ -5,8 +5,8 @@
 use super::raise::Raise;
 use super::value::{Dict, Kind, Value, float};
 
-/// The original's interpreter gives up at about this depth, too.
-const DEPTH_MAX: usize = 900;
+/// Deeper than anything people write; the original reads a little deeper.
+const DEPTH_MAX: usize = 200;
 /// More digits than this are refused in one integer, as the original's interpreter refuses them.
 const DIGITS_MAX: usize = 4_300;
 

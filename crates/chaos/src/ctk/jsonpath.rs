@@ -7,7 +7,7 @@ use super::json;
 use super::raise::Raise;
 use super::value::Value;
 
-const DEPTH_MAX: usize = 200;
+const DEPTH_MAX: usize = 60;
 /// Values that one path may look at.
 const STEPS_MAX: usize = 2_000_000;
 

@@ -14,7 +14,7 @@ use super::json;
 use super::raise::Raise;
 use super::value::{Dict, Foreign, Kind, Value};
 
-const DEPTH_MAX: usize = 300;
+const DEPTH_MAX: usize = 150;
 /// Nodes after aliases are followed: a short document can't become a large one.
 const NODES_MAX: usize = 500_000;
 
