@@ -10,6 +10,8 @@
 //!
 //! Start reading at [`run()`], then [`Experiment`], then [`UndoJournal`].
 
+#[cfg(unix)]
+pub mod ctk;
 mod declare;
 mod detectors;
 mod drill;

@@ -1,7 +1,7 @@
 //! Mechanisms of the network: an HTTP client and server, a TCP fault proxy, a weighted router, a load driver.
 //!
-//! It deliberately doesn't know why it is used: no experiment, no canary, no scope. It resolves no names and
-//! speaks no TLS: whoever calls has an address. Everything runs on the caller's tokio runtime, and everything is
+//! It deliberately doesn't know why it is used: no experiment, no canary, no scope. Names are
+//! resolved and TLS is spoken by [`web`] alone: whoever calls the rest has an address. Everything but [`web`] runs on the caller's tokio runtime, and everything is
 //! bounded by a named limit. Durations are measured on the monotonic clock; the time of day is never read.
 //!
 //! Start reading at [`http::send`] and [`http::Server`]; [`router`] is built of those two, [`load`] of the
@@ -12,6 +12,7 @@ pub mod load;
 pub mod proxy;
 pub mod router;
 mod sequence;
+pub mod web;
 
 pub use sequence::Sequence;
 

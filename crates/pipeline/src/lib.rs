@@ -11,6 +11,8 @@ mod bundle;
 pub mod chaos;
 pub mod check;
 pub mod config;
+#[cfg(unix)]
+pub mod ctk;
 mod environment;
 mod error;
 mod evidence_log;

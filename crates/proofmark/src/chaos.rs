@@ -18,6 +18,7 @@ pub fn run(cli: &Cli, command: &cli::Chaos, terminal: &Arc<Terminal>) -> Result<
         cli::Chaos::List { path, json } => list(cli, path, *json, terminal),
         cli::Chaos::New(args) => new(args),
         cli::Chaos::Plan(args) => plan(cli, args, terminal),
+        cli::Chaos::Run(args) if args.ctk_compat => crate::chaos_ctk::run(args, cli.quiet, cli.verbose),
         cli::Chaos::Run(args) => experiment(cli, args, terminal),
         cli::Chaos::Approve(args) => approve(cli, args, terminal),
         cli::Chaos::Stop { path } => stop(path),
@@ -153,11 +154,11 @@ fn plan_json(plan: &Plan) -> Value {
     })
 }
 
-fn experiment(cli: &Cli, args: &cli::ChaosFile, terminal: &Arc<Terminal>) -> Result<u8, Error> {
+fn experiment(cli: &Cli, args: &crate::chaos_ctk::Run, terminal: &Arc<Terminal>) -> Result<u8, Error> {
     folder(&args.path)?;
     let ran = chaos::run(
         &options(cli, &args.path, terminal, evidence::Stage::Staging)?,
-        &args.file,
+        file,
     )?;
     if args.json {
         out_json(&json!({

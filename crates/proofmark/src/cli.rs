@@ -204,7 +204,8 @@ pub enum Chaos {
     /// Print what an experiment would do, how that is undone, and what stands against it; do nothing
     Plan(ChaosFile),
     /// Run an experiment against declared targets; everything is undone on every way out
-    Run(ChaosFile),
+    #[cfg(unix)]
+    Run(crate::chaos_ctk::Run),
     /// Approve an experiment as it is, with the approver's keys and until a day
     Approve(ChaosApprove),
     /// Stop the experiment that runs here, and wait until everything is undone

@@ -3,6 +3,8 @@
 //! Start reading at [`cli`]; what people see is in [`render`].
 
 mod chaos;
+#[cfg(unix)]
+mod chaos_ctk;
 mod cli;
 mod commands;
 mod render;
