@@ -3,6 +3,7 @@
 //! An experiment stands in the judged tree. It can ask for less than a control does, never make one hold: what a
 //! gate demands comes from the trust root.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::{Diagnostic, Digest};
@@ -13,6 +14,7 @@ use crate::environment::{HEALTHY, ServiceRequest};
 use crate::fault::{Fault, Probe, UndoClass, read_path, read_request};
 use crate::faults;
 use crate::read::{Document, Section, nearest, quoted};
+use crate::toolkit::{Method, Toolkit, World};
 
 /// No fault may be in force for longer, whatever the file says.
 pub const DEADLINE_SECONDS_MAX: u64 = 300;
@@ -26,6 +28,9 @@ const STEADY_REQUESTS_MAX: u64 = 100;
 /// A larger experiment file is refused.
 const FILE_BYTES_MAX: usize = 256 * 1024;
 
+/// A Chaos Toolkit file knows no times of ours.
+const TOOLKIT_DEADLINE_SECONDS: u64 = 120;
+const TOOLKIT_WINDOW_SECONDS: u64 = 100;
 const KEYS: &[&str] = &[
     "title",
     "deadline_seconds",
@@ -75,7 +80,21 @@ pub struct Steady {
     pub status: u16,
     /// So many answered in a row are steady state.
     pub requests: u32,
+    /// The hypothesis of a Chaos Toolkit file, which is asked instead, before and after alone.
+    pub(crate) hypothesis: Option<Hypothesis>,
 }
+
+/// See [`Steady::hypothesis`]. Two are equal when they are the same file's.
+#[derive(Debug, Clone)]
+pub(crate) struct Hypothesis(pub(crate) Arc<Toolkit>);
+
+impl PartialEq for Hypothesis {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Hypothesis {}
 
 /// Something that should notice.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,6 +194,46 @@ impl Experiment {
         }
     }
 
+    /// Reads a Chaos Toolkit file (JSON or YAML, by its name): its method is a fault, its rollbacks undo it, its
+    /// hypothesis is the steady state. Faults, detectors, expectations and the rest may stand in its `extensions` under
+    /// `proofmark`, by the keys of a file of ours.
+    ///
+    /// # Errors
+    /// What is wrong with it; what is wrong in the extension has no line of its own.
+    pub fn of_toolkit(path: &str, text: &str, world: World) -> Result<Experiment, Vec<Diagnostic>> {
+        let refused = |message: String| {
+            vec![Diagnostic {
+                code: "chaos/toolkit".to_owned(),
+                message,
+                span: Some(evidence::Span {
+                    path: path.to_owned(),
+                    line: 1,
+                    column: 1,
+                    commit: None,
+                }),
+                help: Some("`proofmark explain chaos` shows what a file may hold".to_owned()),
+            }]
+        };
+        let toolkit = Arc::new(Toolkit::read(path, text, world).map_err(refused)?);
+        let extension = toolkit.extension().unwrap_or_else(|| serde_json::json!({}));
+        let extension = match extension {
+            Value::Object(mut keys) => {
+                keys.remove("name");
+                toml::to_string(&keys).map_err(|error| refused(error.to_string()))?
+            }
+            _ => return Err(refused("the extension `proofmark` is not an object".to_owned())),
+        };
+        let document = Document::new(path, &extension);
+        let experiment = {
+            let table = document.parse();
+            read_toolkit(path, text, &document.top(&table), &toolkit)
+        };
+        match experiment {
+            Some(experiment) if !document.has_problems() => Ok(experiment),
+            _ => Err(document.into_diagnostics()),
+        }
+    }
+
     /// What a run will do, in order.
     pub fn plan(&self) -> Vec<PlannedAction> {
         let planned = |fault: &dyn Fault| PlannedAction {
@@ -250,22 +309,7 @@ fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
     let window = top.number("window_seconds", 1..=DEADLINE_SECONDS_MAX);
     let steady = top.section("steady").and_then(|section| read_steady(&section));
     let faults = read_faults(top);
-    let detectors = read_detectors(top);
-    let expect = top.optional_section("expect").map_or_else(Expect::default, |section| {
-        section.only(EXPECT_KEYS);
-        let seconds = |key| section.optional_number(key, 1..=DEADLINE_SECONDS_MAX);
-        Expect {
-            detected_within_seconds: seconds("detected_within_seconds"),
-            contained_within_seconds: seconds("contained_within_seconds"),
-            recovered_within_seconds: seconds("recovered_within_seconds"),
-        }
-    });
-    let abort = top
-        .optional_section("abort")
-        .map_or_else(Abort::default, |section| read_abort(&section));
-    let declares = top
-        .optional_section("declares")
-        .map_or_else(Declaration::default, |section| Declaration::read(&section));
+    let rest = Rest::read(top);
     let experiment = Experiment {
         path: path.to_owned(),
         title: title?,
@@ -274,14 +318,89 @@ fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
         window: Duration::from_secs(window?),
         steady: steady?,
         faults: faults?,
-        detectors,
-        expect,
-        abort,
-        declares,
+        detectors: rest.detectors,
+        expect: rest.expect,
+        abort: rest.abort,
+        declares: rest.declares,
     };
     check_times(top, &experiment);
     check_expect(top, &experiment);
     Some(experiment)
+}
+
+/// The same of a Chaos Toolkit file: what its own words say comes from there, and times have defaults.
+fn read_toolkit(path: &str, text: &str, top: &Section<'_>, toolkit: &Arc<Toolkit>) -> Option<Experiment> {
+    let keys: Vec<&str> = KEYS.iter().copied().filter(|key| *key != "title").collect();
+    top.only(&keys);
+    let seconds = |key, default| top.optional_number(key, 1..=DEADLINE_SECONDS_MAX).unwrap_or(default);
+    let deadline = Duration::from_secs(seconds("deadline_seconds", TOOLKIT_DEADLINE_SECONDS));
+    let window = Duration::from_secs(seconds("window_seconds", TOOLKIT_WINDOW_SECONDS));
+    let steady = match top.optional_section("steady") {
+        Some(section) => read_steady(&section)?,
+        None => Steady {
+            request: ServiceRequest::default(),
+            status: HEALTHY,
+            requests: 1,
+            hypothesis: Some(Hypothesis(toolkit.clone())),
+        },
+    };
+    let mut faults = if top.has("fault") {
+        read_faults(top)?
+    } else {
+        Vec::new()
+    };
+    if toolkit.has_method() {
+        faults.push(Box::new(Method::of(toolkit.clone(), deadline)));
+    }
+    let rest = Rest::read(top);
+    let experiment = Experiment {
+        path: path.to_owned(),
+        title: toolkit.title(),
+        digest: Digest::of(text.as_bytes()),
+        deadline,
+        window,
+        steady,
+        faults,
+        detectors: rest.detectors,
+        expect: rest.expect,
+        abort: rest.abort,
+        declares: rest.declares,
+    };
+    check_times(top, &experiment);
+    check_expect(top, &experiment);
+    Some(experiment)
+}
+
+/// The parts that have defaults.
+struct Rest {
+    detectors: Vec<Detector>,
+    expect: Expect,
+    abort: Abort,
+    declares: Declaration,
+}
+
+impl Rest {
+    fn read(top: &Section<'_>) -> Rest {
+        let expect = top.optional_section("expect").map_or_else(Expect::default, |section| {
+            section.only(EXPECT_KEYS);
+            let seconds = |key| section.optional_number(key, 1..=DEADLINE_SECONDS_MAX);
+            Expect {
+                detected_within_seconds: seconds("detected_within_seconds"),
+                contained_within_seconds: seconds("contained_within_seconds"),
+                recovered_within_seconds: seconds("recovered_within_seconds"),
+            }
+        });
+        Rest {
+            detectors: read_detectors(top),
+            expect,
+            abort: top
+                .optional_section("abort")
+                .map_or_else(Abort::default, |section| read_abort(&section)),
+            declares: top
+                .optional_section("declares")
+                .map_or_else(Declaration::default, |section| Declaration::read(&section)),
+        }
+    }
 }
 
 /// Either a request to a service, or a target that has to be healthy.
@@ -295,6 +414,7 @@ fn read_steady(section: &Section<'_>) -> Option<Steady> {
             request: ServiceRequest::health(&section.text("target")?),
             status: HEALTHY,
             requests: requests.unwrap_or(1),
+            hypothesis: None,
         });
     }
     section.only(STEADY_KEYS);
@@ -309,6 +429,7 @@ fn read_steady(section: &Section<'_>) -> Option<Steady> {
         request: request?,
         status: status?,
         requests: requests?,
+        hypothesis: None,
     })
 }
 

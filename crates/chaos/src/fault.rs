@@ -14,6 +14,7 @@ use crate::strike::{Record, Strike, Undone};
 use crate::target::TargetKind;
 
 /// A fault of the catalogue. One file more in `faults/` is one entry more.
+#[derive(Clone, Copy)]
 pub struct Entry {
     /// Catalogue name, as `id` of a `[[fault]]` has it: `link-slowed`.
     pub id: &'static str,
@@ -99,6 +100,11 @@ pub trait Fault: Send + Sync + fmt::Debug {
 
     /// How long it holds before its own declared end; `None` for a fault that has no end.
     fn hold(&self) -> Option<Duration>;
+
+    /// How long injection and undo may take each, where that is not a matter of seconds.
+    fn time_max(&self) -> Option<Duration> {
+        None
+    }
 
     /// Lets it end so long after its injection, before the run does; only what attacks a declared target can be told.
     fn hold_for(&mut self, _: Duration) {}

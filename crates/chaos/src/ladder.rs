@@ -13,6 +13,8 @@ use crate::settings::Settings;
 use crate::target::Target;
 
 const DAY_SECONDS: i64 = 86_400;
+/// The fault that is a Chaos Toolkit file's method.
+const UNKNOWN_ACTIONS: &str = "chaos-toolkit-actions";
 
 /// An earlier run, as the log has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +91,12 @@ fn reach(settings: &Settings, experiment: &Experiment, targets: &[&Target], agai
     }
     for fault in &experiment.faults {
         let entry = fault.entry();
+        if entry.id == UNKNOWN_ACTIONS && !settings.unknown_actions {
+            against.push(
+                "it has actions whose effect nobody knows: `unknown_actions` of `[chaos]` does not allow them"
+                    .to_owned(),
+            );
+        }
         if !settings.undo_classes.contains(&entry.undo_class) {
             against.push(format!(
                 "`{}` is {}, which `undo_classes` of `[chaos]` does not allow",

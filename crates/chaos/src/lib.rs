@@ -32,6 +32,8 @@ mod run;
 mod settings;
 pub mod strike;
 mod target;
+#[cfg(unix)]
+mod toolkit;
 mod watch;
 
 pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};
@@ -48,6 +50,8 @@ pub use run::{ChaosError, outcome, run};
 pub use settings::{Freeze, LinkSetting, Settings};
 pub use strike::{Record, Site, Strike, Undone};
 pub use target::{Target, TargetKind, Targets};
+#[cfg(unix)]
+pub use toolkit::World;
 
 /// The catalogue of faults, sorted by id.
 pub fn faults() -> &'static [Entry] {

@@ -18,6 +18,7 @@ use crate::fault::{Fault, Injected, Met, UndoClass};
 use crate::journal::{EntryId, JournalError, State, UndoJournal};
 use crate::permit::{Conditions, Permit};
 use crate::strike::{Record, Undone};
+use crate::toolkit;
 use crate::watch::{STEP, Watch};
 
 /// A step of ours (inject, read back, undo) may take so long, in milliseconds.
@@ -162,6 +163,9 @@ fn blank(experiment: &Experiment) -> ChaosExperiment {
 /// Looks at the steady state: so many requests, each answered as it should be.
 async fn steady(experiment: &Experiment, environment: &dyn Environment) -> Result<(), String> {
     let steady = &experiment.steady;
+    if let Some(hypothesis) = &steady.hypothesis {
+        return toolkit::hypothesis(&hypothesis.0).await;
+    }
     let request = &steady.request;
     for _ in 0..steady.requests {
         let answer = ask(environment, request).await?;
@@ -354,11 +358,16 @@ impl<'a> Ongoing<'a> {
 
     async fn inject(&mut self, permit: &Permit, environment: &dyn Environment) -> Result<(), String> {
         self.started = Some(environment.now().boottime);
-        self.injected = step(self.fault.inject(permit, environment, &self.record)).await?;
+        self.injected = self.step(self.fault.inject(permit, environment, &self.record)).await?;
         self.injected_at = Some(environment.now().boottime);
         step(self.fault.in_force(environment, &self.record, &self.injected)).await?;
         self.in_force = true;
         Ok(())
+    }
+
+    /// A step of this fault, bounded in time.
+    async fn step<T>(&self, future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+        within(self.fault.time_max().unwrap_or(STEP), future).await
     }
 
     /// Waits for the fault's own end, where it has one, and reads back that it lasted until then.
@@ -382,7 +391,8 @@ impl<'a> Ongoing<'a> {
             if self.started.is_none() {
                 return Ok(Undone::Restored);
             }
-            step(self.fault.undo(environment, &self.record, &self.injected)).await
+            self.step(self.fault.undo(environment, &self.record, &self.injected))
+                .await
         };
         // Undoing waits for no disk: an entry that still says injected is undone once more, which does no harm.
         let (undone, recorded) = tokio::join!(undo, record(journal, self.entry, State::Undoing));
@@ -423,9 +433,13 @@ impl<'a> Ongoing<'a> {
 
 /// A step of ours, bounded in time.
 async fn step<T>(future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    match timeout(STEP, future).await {
+    within(STEP, future).await
+}
+
+async fn within<T>(limit: Duration, future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    match timeout(limit, future).await {
         Ok(done) => done,
-        Err(_) => Err(format!("no answer within {STEP_MS_MAX} ms")),
+        Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
     }
 }
 

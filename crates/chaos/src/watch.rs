@@ -169,7 +169,11 @@ impl<'a> Watch<'a> {
         let mut seen = self.seen();
         let contained = self.experiment.probe().is_none() || seen.refusals >= REFUSALS;
         let detected = !self.experiment.awaits_detection() || self.detectors.detected().is_some();
-        if !(contained && detected && seen.recovered(self.experiment).is_some()) {
+        let recovered = match &self.experiment.steady.hypothesis {
+            Some(_) => seen.settled.is_some(),
+            None => seen.recovered(self.experiment).is_some(),
+        };
+        if !(contained && detected && recovered) {
             seen.known = None;
             return false;
         }
@@ -300,6 +304,9 @@ impl<'a> Watch<'a> {
 
     /// Sends the steady request, one after the other.
     async fn lane(&self, lane: u32) {
+        if self.experiment.steady.hypothesis.is_some() {
+            return;
+        }
         self.pause(Duration::from_millis(PACE_MS_MIN) * lane).await;
         while !*self.stop.borrow() {
             let start = self.now();

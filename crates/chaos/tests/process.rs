@@ -347,7 +347,7 @@ mod linux {
         let (undo, scratch) = (folder.join("undo"), folder.join("scratch"));
         wait_for_last_warden(&undo).unwrap();
         let journal = UndoJournal::open(Arc::new(DiskStorage::open(&undo).unwrap())).unwrap();
-        journal.recover_at_start().unwrap();
+        journal.recover_at_start(&[]).unwrap();
         journal.register_scratch(&scratch).unwrap();
         fs::create_dir_all(scratch.join("deep/folder")).unwrap();
         let (address, link) = link(&args[0], upstream("first"));
@@ -446,7 +446,7 @@ mod linux {
                 });
                 wait_for_last_warden(&place.undo()).unwrap();
                 let journal = place.journal();
-                assert_eq!(journal.recover_at_start().unwrap().failed, Vec::<String>::new());
+                assert_eq!(journal.recover_at_start(&[]).unwrap().failed, Vec::<String>::new());
             } else {
                 let (worker, warden, address) = supervisor.ready();
                 std::thread::sleep(Duration::from_millis(rng.below(200)));
@@ -502,7 +502,7 @@ mod linux {
             wait_for_last_warden(&place.undo()).unwrap();
             let journal = place.journal();
             assert!(place.scratch().exists());
-            assert_eq!(journal.recover_at_start().unwrap().failed, Vec::<String>::new());
+            assert_eq!(journal.recover_at_start(&[]).unwrap().failed, Vec::<String>::new());
             place.expect_clean();
         }
     }
@@ -527,7 +527,7 @@ mod linux {
             processes(&place.mark()).is_empty()
         });
         let journal = place.journal();
-        journal.recover_at_start().unwrap();
+        journal.recover_at_start(&[]).unwrap();
         place.expect_clean();
     }
 }

@@ -166,7 +166,9 @@ pub(crate) fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJourna
     // What the warden of a killed release still removes must not be ours.
     chaos::process::wait_for_last_warden(&store.path.join("undo")).map_err(|error| failed(&error))?;
     let journal = UndoJournal::open(store.part("undo")?).map_err(|error| failed(&error))?;
-    let recovered = journal.recover_at_start().map_err(|error| failed(&error))?;
+    let recovered = journal
+        .recover_at_start(&std::env::vars_os().collect::<Vec<_>>())
+        .map_err(|error| failed(&error))?;
     for note in recovered.notes() {
         options.progress.note(&format!("left by an earlier run: {note}"));
     }

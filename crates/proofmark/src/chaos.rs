@@ -158,7 +158,7 @@ fn experiment(cli: &Cli, args: &crate::chaos_ctk::Run, terminal: &Arc<Terminal>)
     folder(&args.path)?;
     let ran = chaos::run(
         &options(cli, &args.path, terminal, evidence::Stage::Staging)?,
-        file,
+        Path::new(&args.source),
     )?;
     if args.json {
         out_json(&json!({

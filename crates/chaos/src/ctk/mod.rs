@@ -275,6 +275,22 @@ pub fn validate(loaded: &Loaded, options: &Options, hooks: &dyn Hooks) -> Result
     Engine::new(options, hooks, loaded.experiment.clone()).validate()
 }
 
+/// Looks whether an experiment is valid; nothing of it is run.
+///
+/// # Errors
+/// The first thing that is wrong, as the original says it.
+pub fn check(loaded: &Loaded, options: &Options, hooks: &dyn Hooks) -> Result<(), Raise> {
+    let engine = Engine::new(options, hooks, Value::None);
+    {
+        let mut world = engine.world();
+        world.experiment = loaded.experiment.clone();
+        world.source.clone_from(&loaded.source);
+    }
+    let valid = engine.validate();
+    engine.bridge.kill();
+    valid
+}
+
 impl Engine<'_> {
     fn run_loaded(&self, loaded: &Loaded) -> Result<Journal, Raise> {
         loaded.check_runtime(self.options)?;

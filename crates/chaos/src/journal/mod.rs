@@ -225,10 +225,16 @@ impl Recovered {
 /// What is left to do once the supervisor that wrote the journal is dead, and with it its worker, its broker and
 /// its services: faults in the worker are over, and whoever starts the services next leases anew. What was done to
 /// declared targets is taken back from the record.
-struct AfterDeath;
+struct AfterDeath<'a> {
+    /// Environment variables that recorded commands may refer to.
+    env: &'a [(std::ffi::OsString, std::ffi::OsString)],
+}
 
-impl Recovery for AfterDeath {
+impl Recovery for AfterDeath<'_> {
     fn undo(&mut self, entry: &JournalEntry) -> Result<Undone, String> {
+        if let Some(played) = crate::toolkit::play_rollbacks(&entry.record, self.env) {
+            return played;
+        }
         match strike::from_journal(&entry.fault, &entry.parameters, &entry.record)? {
             None => Ok(Undone::Restored),
             Some((strike, site)) => strike::take_back(strike.as_ref(), &site, &entry.record),
@@ -399,8 +405,12 @@ impl UndoJournal {
 
     /// [`UndoJournal::recover`] for when the supervisor that wrote the journal is dead, and with it its worker, its
     /// broker and its services: at the next start, before anything else.
-    pub fn recover_at_start(&self) -> Result<Recovered, JournalError> {
-        self.recover(&mut AfterDeath)
+    /// `env` is looked into where a recorded command refers to it.
+    pub fn recover_at_start(
+        &self,
+        env: &[(std::ffi::OsString, std::ffi::OsString)],
+    ) -> Result<Recovered, JournalError> {
+        self.recover(&mut AfterDeath { env })
     }
 
     /// Removes the registered folders. One that can't be removed stays registered, for the next start.
@@ -827,11 +837,14 @@ mod tests {
         journal.register_scratch(&scratch).unwrap();
         journal.register_scratch(&folder.path().join("never-made")).unwrap();
         plan(&journal, UndoClass::Irreversible).unwrap();
-        let recovered = open(&storage).recover_at_start().unwrap();
+        let recovered = open(&storage).recover_at_start(&[]).unwrap();
         assert_eq!(recovered.failed, Vec::<String>::new());
         assert_eq!(recovered.notes().len(), 3, "{:?}", recovered.notes());
         assert!(!scratch.exists() && kept.exists() && folder.path().exists());
-        assert_eq!(open(&storage).recover_at_start().unwrap().notes(), Vec::<String>::new());
+        assert_eq!(
+            open(&storage).recover_at_start(&[]).unwrap().notes(),
+            Vec::<String>::new()
+        );
     }
 
     #[test]

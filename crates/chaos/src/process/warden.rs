@@ -157,7 +157,7 @@ fn watch(args: &[String]) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let storage = DiskStorage::open(Path::new(parsed.journal)).map_err(|error| failed(&error))?;
     let journal = UndoJournal::open(Arc::new(storage)).map_err(|error| failed(&error))?;
-    let recovered = journal.recover_at_start().map_err(|error| failed(&error))?;
+    let recovered = journal.recover_at_start(&[]).map_err(|error| failed(&error))?;
     if recovered.failed.is_empty() {
         Ok(())
     } else {

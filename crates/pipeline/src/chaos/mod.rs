@@ -289,11 +289,30 @@ fn open(options: &Options, file: &Path) -> Result<Opened, Error> {
     let settings = settings(&root)?;
     let shown = file.display().to_string();
     let text = std::fs::read_to_string(file).map_err(|error| Error::io("read", file, &error))?;
-    let experiment = Experiment::parse(&shown, &text).map_err(Error::Input)?;
+    let experiment = match file.extension().and_then(|extension| extension.to_str()) {
+        Some("json" | "yaml" | "yml") => Experiment::of_toolkit(&shown, &text, world()?),
+        _ => Experiment::parse(&shown, &text),
+    };
+    let experiment = experiment.map_err(Error::Input)?;
     Ok(Opened {
         root,
         settings,
         experiment,
+    })
+}
+
+/// What a Chaos Toolkit file is given of this process.
+fn world() -> Result<chaos::World, Error> {
+    let cwd = std::env::current_dir().map_err(|error| Error::failed("find the working directory", error))?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let python = std::env::split_paths(&path)
+        .map(|folder| folder.join("python3"))
+        .find(|program| program.is_file());
+    Ok(chaos::World {
+        env: std::env::vars_os().collect(),
+        cwd,
+        python: python.map_or_else(|| "python3".into(), PathBuf::into_os_string),
+        now_us: || crate::now().utc.as_microsecond(),
     })
 }
 
