@@ -403,6 +403,7 @@ impl<'a> Check<'a> {
             .iter()
             .filter_map(|(id, step)| Some((id.as_str(), step.recovery().ok()?.compensation?)))
             .collect();
+        let mut taken_back_by = BTreeSet::new();
         while let Some(id) = todo.pop() {
             let Some((id, step)) = self.model.steps.get_key_value(id) else {
                 continue;
@@ -410,16 +411,16 @@ impl<'a> Check<'a> {
             if reached.insert(id.as_str()) {
                 todo.extend(step.following().into_iter().map(|(_, to)| to));
                 todo.extend(step.branches().into_iter().map(|(_, to)| to));
+                if let Some(compensation) = compensations.get(id.as_str()) {
+                    taken_back_by.insert(compensation.as_str());
+                    todo.push(compensation);
+                }
             }
         }
-        let taken_back_by: BTreeSet<&str> = reached
-            .iter()
-            .filter_map(|id| compensations.get(*id).map(String::as_str))
-            .collect();
         for (id, step) in &self.model.steps {
             let path = format!("/workflow/{}", pointer_part(id));
             let compensates = taken_back_by.contains(id.as_str());
-            if !reached.contains(id.as_str()) && !compensates {
+            if !reached.contains(id.as_str()) {
                 self.flaw(&path, "no step leads here");
             }
             let last = matches!(step.kind, Kind::End);

@@ -15,22 +15,13 @@ const LIBRARY: [(&str, &str); 9] = [
         "contain-secret-leak",
         include_str!("../library/contain-secret-leak.json"),
     ),
-    (
-        "halt-canary",
-        include_str!("../library/halt-canary.json"),
-    ),
-    (
-        "isolate-service",
-        include_str!("../library/isolate-service.json"),
-    ),
+    ("halt-canary", include_str!("../library/halt-canary.json")),
+    ("isolate-service", include_str!("../library/isolate-service.json")),
     (
         "recover-degraded-service",
         include_str!("../library/recover-degraded-service.json"),
     ),
-    (
-        "renew-certificate",
-        include_str!("../library/renew-certificate.json"),
-    ),
+    ("renew-certificate", include_str!("../library/renew-certificate.json")),
     (
         "restore-tampered-artifact",
         include_str!("../library/restore-tampered-artifact.json"),
@@ -39,14 +30,8 @@ const LIBRARY: [(&str, &str); 9] = [
         "revoke-and-rotate-credential",
         include_str!("../library/revoke-and-rotate-credential.json"),
     ),
-    (
-        "roll-back-release",
-        include_str!("../library/roll-back-release.json"),
-    ),
-    (
-        "triage-incident",
-        include_str!("../library/triage-incident.json"),
-    ),
+    ("roll-back-release", include_str!("../library/roll-back-release.json")),
+    ("triage-incident", include_str!("../library/triage-incident.json")),
 ];
 
 #[cfg(test)]
