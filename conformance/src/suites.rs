@@ -6,6 +6,7 @@
 //!
 //! Start reading at [`run`], then `suites/version_vectors.rs`, the smallest.
 
+mod cacao_schemas;
 mod crypto_vectors;
 mod data;
 mod lockfiles;
@@ -19,7 +20,8 @@ use data::Data;
 
 type Suite = fn(&Data, &mut Tally) -> Result<(), String>;
 
-const SUITES: [(&str, Suite); 6] = [
+const SUITES: [(&str, Suite); 7] = [
+    ("cacao-schemas", cacao_schemas::run),
     ("crypto-vectors", crypto_vectors::run),
     ("lockfiles-and-os-packages", lockfiles::run),
     ("openapi", openapi::run),
