@@ -89,7 +89,7 @@ pub fn child(folder: &str) -> Result<(), String> {
         hosts: BTreeSet::new(),
         library: vec![parse(&called)?],
         runtime: runtime.handle().clone(),
-        clock: host::now,
+        clock: Arc::new(host::now),
         cancel: host::process::Cancel::new(),
     };
     let inputs = Inputs {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::Now;
@@ -121,7 +122,7 @@ pub struct HostActuators {
     pub library: Vec<Playbook>,
     /// Runs the requests. Not one whose thread calls [`crate::run`].
     pub runtime: tokio::runtime::Handle,
-    pub clock: fn() -> Now,
+    pub clock: Arc<dyn Fn() -> Now + Send + Sync>,
     /// Ends the command that is under way.
     pub cancel: Cancel,
 }
