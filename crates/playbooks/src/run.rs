@@ -79,6 +79,8 @@ pub enum RunStatus {
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitRecord {
     pub unit: String,
+    /// What its step is called: that of the playbook that was run, for one within another.
+    pub name: String,
     pub began: Timestamp,
     pub changed: Timestamp,
     /// `done`, `failed: …`, `waiting`, `interrupted`.
@@ -164,6 +166,7 @@ fn record(playbook: &Playbook, log: &RunLog, waiting: Option<Vec<Waiting>>, scop
         .iter()
         .map(|(unit, known)| UnitRecord {
             unit: unit.clone(),
+            name: name_of(&playbook.model, unit),
             began: known.began,
             changed: known.changed,
             state: match &known.state {
@@ -176,7 +179,7 @@ fn record(playbook: &Playbook, log: &RunLog, waiting: Option<Vec<Waiting>>, scop
             },
         })
         .collect();
-    units.sort_by(|one, other| one.began.cmp(&other.began));
+    units.sort_by_key(|unit| unit.began);
     let status = match (&contents.ended, waiting) {
         (Some((true, _)), _) => RunStatus::Succeeded,
         (Some((false, reason)), _) => RunStatus::Failed { reason: reason.clone() },
@@ -197,6 +200,17 @@ fn record(playbook: &Playbook, log: &RunLog, waiting: Option<Vec<Waiting>>, scop
         units,
         variables,
     }
+}
+
+fn name_of(model: &Model, unit: &str) -> String {
+    let step = unit.split('/').rev().find_map(|part| model.steps.get_key_value(part));
+    step.map_or_else(String::new, |(id, step)| {
+        if step.name.is_empty() {
+            id.clone()
+        } else {
+            step.name.clone()
+        }
+    })
 }
 
 /// What a walk came to.
@@ -307,10 +321,6 @@ impl Engine<'_> {
         let begun = self.actuators.now().boottime;
         let deadline = step.timeout.map(|timeout| begun + Duration::from_millis(timeout));
         let inner = frame.deeper(deadline);
-        let named = |flow: Flow| match flow {
-            Flow::Failed(reason) => Flow::Failed(reason),
-            other => other,
-        };
         Ok(match &step.kind {
             Kind::Start | Kind::End => Flow::Done,
             Kind::Action { .. } => self.action(&inner, unit, id, step, &mut scope)?,
@@ -322,10 +332,10 @@ impl Engine<'_> {
                 on_false,
             } => match decide(condition, &scope) {
                 Err(reason) => Flow::Failed(format!("`{id}`: {reason}")),
-                Ok(true) => named(self.branch(&inner, &format!("{unit}/true/"), on_true, None, &mut scope)?),
+                Ok(true) => self.branch(&inner, &format!("{unit}/true/"), on_true, None, &mut scope)?,
                 Ok(false) => match on_false {
                     None => Flow::Done,
-                    Some(to) => named(self.branch(&inner, &format!("{unit}/false/"), to, None, &mut scope)?),
+                    Some(to) => self.branch(&inner, &format!("{unit}/false/"), to, None, &mut scope)?,
                 },
             },
             Kind::WhileCondition { condition, on_true } => {
@@ -658,7 +668,7 @@ impl Engine<'_> {
                 self.finish(place.unit, true, "", values, scope)
             }
             Err(reason) => {
-                let reason = format!("`{}`: {}", place.id, redacted(&reason, &secrets));
+                let reason = format!("`{}`: {}", place.label(), redacted(&reason, &secrets));
                 self.finish(place.unit, false, &reason, Values::new(), scope)
             }
         }

@@ -78,7 +78,7 @@ impl Schemas {
                 path: (*path).to_owned(),
             })?;
             registry = registry
-                .add(id.to_owned(), schema.clone())
+                .add(id, schema.clone())
                 .map_err(|error| unusable(path, error.to_string()))?;
             parsed.push((*path, schema));
         }

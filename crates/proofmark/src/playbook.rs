@@ -229,7 +229,7 @@ fn told(record: &RunRecord, as_json: bool) -> (u8, String) {
         let units: Vec<_> = record
             .units
             .iter()
-            .map(|unit| json!({"unit": unit.unit, "began": unit.began.to_string(), "changed": unit.changed.to_string(), "state": unit.state}))
+            .map(|unit| json!({"unit": unit.unit, "step": unit.name, "began": unit.began.to_string(), "changed": unit.changed.to_string(), "state": unit.state}))
             .collect();
         let places: Vec<_> = waiting
             .iter()
@@ -242,7 +242,7 @@ fn told(record: &RunRecord, as_json: bool) -> (u8, String) {
     let mut lines: Vec<String> = record
         .units
         .iter()
-        .map(|unit| format!("{}  {}: {}", unit.began, unit.unit, unit.state))
+        .map(|unit| format!("{:.0}  {}: {}", unit.began, unit.name, unit.state))
         .collect();
     lines.push(format!("run `{}` of `{}` {status}", record.run, record.playbook));
     lines.extend(waiting.iter().map(|place| asked(&record.run, place)));
@@ -287,7 +287,7 @@ fn list(path: &std::path::Path, as_json: bool) -> Result<(u8, String), Error> {
         .collect();
     for run in &runs {
         lines.push(format!(
-            "run `{}` of `{}`, {}: {}",
+            "run `{}` of `{}`, {:.0}: {}",
             run.run,
             run.playbook,
             run.begun,
