@@ -58,8 +58,17 @@ fn campaign(name: &str, runs: u64, seed: u64, release: bool) -> Result<(), Strin
             &[("PROOFMARK_SOAK_RUNS", &runs), ("PROOFMARK_SOAK_SEED", &seed)],
         );
     }
-    // The others drive the program; this one the engine, in a process of its own.
-    if name != "playbooks" {
+    // The others drive the program; this one the engine: over simulated storage first, then in a process of its own.
+    if name == "playbooks" {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let test = ["-p", "playbooks", "--test", "run", "a_crash_at_any_write"];
+        let args = [&["test", "--quiet"], profile, &test, &["--", "--nocapture"]].concat();
+        tools::run_with(
+            &cargo,
+            &args,
+            &[("PROOFMARK_SOAK_RUNS", &runs), ("PROOFMARK_SOAK_SEED", &seed)],
+        )?;
+    } else {
         let build = [&["build", "--quiet", "-p", "proofmark"], profile].concat();
         tools::cargo(&build)?;
     }
