@@ -12,6 +12,7 @@ mod expected;
 mod interop;
 mod kill;
 mod mutate;
+mod playbook_kill;
 mod shop;
 mod suites;
 
@@ -25,11 +26,14 @@ fn main() -> ExitCode {
         ["interop", rest @ ..] => interop::run(&flags(rest)),
         ["soak", "bundles", rest @ ..] => mutate::run(&flags(rest)),
         ["soak", "chaos-kill", rest @ ..] => chaos_kill::run(&flags(rest)),
+        ["soak", "playbooks", rest @ ..] => playbook_kill::run(&flags(rest)),
+        [playbook_kill::CHILD, folder] => playbook_kill::child(folder),
         ["soak", "release-kill", rest @ ..] => kill::run(&flags(rest)),
         [suite] => suites::run(suite, None),
         [suite, folder] => suites::run(suite, Some(folder)),
         _ => Err(
-            "usage: conform SUITE [DIR] | soak bundles|release-kill --program P --runs N --seed S | interop".to_owned(),
+            "usage: conform SUITE [DIR] | soak bundles|playbooks|release-kill --program P --runs N --seed S | interop"
+                .to_owned(),
         ),
     };
     match result {

@@ -6,6 +6,7 @@
 //!
 //! Start reading at [`run`], then `suites/version_vectors.rs`, the smallest.
 
+mod cacao_schemas;
 mod chaos_experiments;
 mod crypto_vectors;
 mod data;
@@ -20,8 +21,9 @@ use data::Data;
 
 type Suite = fn(&Data, &mut Tally) -> Result<(), String>;
 
-const SUITES: [(&str, Suite); 7] = [
+const SUITES: &[(&str, Suite)] = &[
     ("chaos-experiments", chaos_experiments::run),
+    ("cacao-schemas", cacao_schemas::run),
     ("crypto-vectors", crypto_vectors::run),
     ("lockfiles-and-os-packages", lockfiles::run),
     ("openapi", openapi::run),
@@ -32,10 +34,12 @@ const SUITES: [(&str, Suite); 7] = [
 
 /// Runs one suite over its archive, or over `folder` in its place.
 pub fn run(suite: &str, folder: Option<&str>) -> Result<(), String> {
-    let (_, cases) = SUITES
-        .iter()
-        .find(|(name, _)| *name == suite)
-        .ok_or_else(|| format!("no suite `{suite}`: {}", SUITES.map(|(name, _)| name).join(", ")))?;
+    let (_, cases) = SUITES.iter().find(|(name, _)| *name == suite).ok_or_else(|| {
+        format!(
+            "no suite `{suite}`: {}",
+            SUITES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+        )
+    })?;
     let data = Data::of(suite, folder)?;
     let mut tally = Tally::of(suite)?;
     cases(&data, &mut tally)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::tools;
 
 /// Crate and layer, from the bottom up. Crates of one layer don't see each other.
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 18] = [
     ("evidence", 0),
     ("host", 1),
     ("net", 1),
@@ -23,6 +23,7 @@ const LAYERS: [(&str, u8); 17] = [
     ("canary", 2),
     ("credentials", 2),
     ("policy", 2),
+    ("playbooks", 2),
     ("pipeline", 3),
     ("proofmark", 4),
     ("conformance", 4),

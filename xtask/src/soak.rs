@@ -4,27 +4,23 @@
 use crate::tools;
 
 /// Name, and the number of runs its claim speaks of.
-const CAMPAIGNS: [(&str, u64); 5] = [
+const CAMPAIGNS: &[(&str, u64)] = &[
     ("storage", 300),
     ("bundles", 1_000),
     ("release-kill", 300),
     ("chaos-kill", 1_000),
     ("faults", 20),
+    ("playbooks", 300),
 ];
 
 pub fn run(args: &[&str]) -> Result<(), String> {
-    let (name, rest) = args.split_first().ok_or_else(|| {
-        format!(
-            "name a campaign: {}",
-            CAMPAIGNS.map(|(campaign, _)| campaign).join(", ")
-        )
-    })?;
-    let (_, all) = CAMPAIGNS.iter().find(|(campaign, _)| campaign == name).ok_or_else(|| {
-        format!(
-            "no campaign `{name}`: {}",
-            CAMPAIGNS.map(|(campaign, _)| campaign).join(", ")
-        )
-    })?;
+    let (name, rest) = args
+        .split_first()
+        .ok_or_else(|| format!("name a campaign: {}", names()))?;
+    let (_, all) = CAMPAIGNS
+        .iter()
+        .find(|(campaign, _)| campaign == name)
+        .ok_or_else(|| format!("no campaign `{name}`: {}", names()))?;
     let number = |flag: &str, default: u64| -> Result<u64, String> {
         match rest.iter().position(|word| *word == flag).map(|at| rest.get(at + 1)) {
             None => Ok(default),
@@ -37,9 +33,17 @@ pub fn run(args: &[&str]) -> Result<(), String> {
     campaign(name, number("--runs", *all)?, number("--seed", 1)?, true)
 }
 
+fn names() -> String {
+    CAMPAIGNS
+        .iter()
+        .map(|(campaign, _)| *campaign)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 /// A seeded hundredth of each campaign, for the test command.
 pub fn hundredths() -> Result<(), String> {
-    for (name, all) in CAMPAIGNS {
+    for (name, all) in CAMPAIGNS.iter().copied() {
         campaign(name, all.div_ceil(100), 1, false)?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::{codegen, layers, soak, tools, transcripts};
 
-const PYTHON_PACKAGES: [&str; 1] = ["securesystemslib[crypto]==1.6.0"];
+const PYTHON_PACKAGES: [&str; 2] = ["securesystemslib[crypto]==1.6.0", "jsonschema==4.26.0"];
 const NPM_PACKAGES: [&str; 5] = [
     "@cyclonedx/cyclonedx-library@10",
     "ajv@8",
@@ -113,7 +113,7 @@ fn python(not_run: &mut Vec<String>) {
     let venv = tool_folder("venv");
     let python = venv.join("bin/python").display().to_string();
     if Command::new(&python)
-        .args(["-c", "import securesystemslib"])
+        .args(["-c", "import securesystemslib, jsonschema"])
         .output()
         .is_ok_and(|out| out.status.success())
     {
@@ -127,7 +127,9 @@ fn python(not_run: &mut Vec<String>) {
     .concat();
     let done = tools::run("python3", &["-m", "venv", &folder]).and_then(|()| tools::run(&python, &install));
     if let Err(problem) = done {
-        not_run.push(format!("securesystemslib over our envelopes: {problem}"));
+        not_run.push(format!(
+            "securesystemslib over our envelopes, jsonschema over our playbooks: {problem}"
+        ));
     }
 }
 

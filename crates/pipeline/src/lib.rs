@@ -23,6 +23,7 @@ pub mod init;
 mod inventory;
 pub mod log;
 pub mod metrics;
+pub mod playbooks;
 mod process;
 pub mod progress;
 mod provenance;

@@ -70,6 +70,9 @@ pub enum Command {
     /// Chaos experiments
     #[command(subcommand)]
     Chaos(Chaos),
+    /// Playbooks (CACAO 2.0): runbooks and remediation
+    #[command(subcommand)]
+    Playbook(crate::playbook::Playbook),
     /// The append-only log of a repository
     #[command(subcommand)]
     Log(Log),

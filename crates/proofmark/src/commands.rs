@@ -41,6 +41,11 @@ fn run(cli: &Cli, terminal: &Arc<Terminal>) -> Result<u8, Error> {
         Command::Sbom { path } => sbom(cli, path),
         Command::Db(cli::Db::Digest { folder }) => db_digest(folder),
         Command::Chaos(command) => crate::chaos::run(cli, command, terminal),
+        Command::Playbook(command) => {
+            let (code, text) = crate::playbook::main(command, clock(cli))?;
+            out(&text)?;
+            Ok(code)
+        }
         Command::Log(cli::Log::List { path }) => log_list(cli, path),
         Command::Log(cli::Log::Fsck { path }) => log_fsck(cli, path, terminal),
         Command::Approve(args) => approve_what(cli, args),

@@ -7,6 +7,7 @@ mod chaos;
 mod chaos_ctk;
 mod cli;
 mod commands;
+mod playbook;
 mod render;
 
 use std::process::ExitCode;

@@ -1,0 +1,215 @@
+//! A run's journal: a header line, then one checksummed JSON record a line.
+//!
+//! ```text
+//! proofmark playbook run v1
+//! 3c9f2a81d0b7e465 {"record":"begun","run":"r1",…}
+//! ```
+//!
+//! The checksum is the first 16 hexadecimal characters of the SHA-256 of the JSON text. It tells a torn write from
+//! a whole one; it proves nothing against somebody who can write the file.
+
+use std::collections::BTreeMap;
+
+use evidence::{Digest, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The first line. A reader refuses every other version.
+pub(crate) const HEADER: &str = "proofmark playbook run v1\n";
+/// What the first line of every version begins with.
+const ANY_HEADER: &str = "proofmark playbook run v";
+/// A longer line is no record. Outputs are cut well below this.
+pub(crate) const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// Values by name of variable; `None`: unknown.
+pub(crate) type Values = BTreeMap<String, Option<String>>;
+
+/// One line of the journal. `unit` names one command of one execution of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Record {
+    Begun {
+        run: String,
+        /// SHA-256 of the playbook's text, in hexadecimal.
+        playbook: String,
+        name: String,
+        at: Timestamp,
+        variables: BTreeMap<String, String>,
+        /// Variable and file that holds its value; never the value.
+        secrets: BTreeMap<String, String>,
+    },
+    /// Another playbook is called at this place; its text is fixed from now on.
+    Called {
+        unit: String,
+        playbook: String,
+        at: Timestamp,
+    },
+    /// What follows may or may not have its effect, until `finished`.
+    Started { unit: String, at: Timestamp },
+    Finished {
+        unit: String,
+        at: Timestamp,
+        ok: bool,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        values: Values,
+    },
+    /// A person is asked.
+    Asked {
+        unit: String,
+        at: Timestamp,
+        instructions: String,
+    },
+    /// A person has answered.
+    Answered {
+        unit: String,
+        at: Timestamp,
+        by: String,
+        done: bool,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        values: Values,
+    },
+    /// A person has found out what became of an interrupted command.
+    Settled {
+        unit: String,
+        at: Timestamp,
+        by: String,
+        happened: bool,
+    },
+    /// Nothing more happens in this run.
+    Ended {
+        at: Timestamp,
+        ok: bool,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+        values: Values,
+    },
+}
+
+/// Why a file can't be read as a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    NotAJournal,
+    OtherVersion,
+    /// A bad line with good ones behind it: no crash does that.
+    Damaged {
+        line: usize,
+    },
+}
+
+/// The records of a file, and how many of its bytes they take with the header: what lies behind was torn.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Parsed {
+    pub records: Vec<Record>,
+    pub good_bytes: u64,
+}
+
+/// The line of one record.
+pub(crate) fn line(record: &Record) -> Vec<u8> {
+    let json = serde_json::to_string(record).expect("a record has a JSON form");
+    format!("{} {json}\n", checksum(json.as_bytes())).into_bytes()
+}
+
+/// Reads a whole file. A file that ends within its header has no good bytes at all.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Unreadable> {
+    let header = HEADER.as_bytes();
+    if header.starts_with(bytes) && bytes.len() < header.len() {
+        return Ok(Parsed {
+            records: Vec::new(),
+            good_bytes: 0,
+        });
+    }
+    if !bytes.starts_with(header) {
+        let versioned = bytes.starts_with(ANY_HEADER.as_bytes());
+        return Err(if versioned {
+            Unreadable::OtherVersion
+        } else {
+            Unreadable::NotAJournal
+        });
+    }
+    let mut parsed = Parsed {
+        records: Vec::new(),
+        good_bytes: header.len() as u64,
+    };
+    let mut bad_line = None;
+    for (index, line) in bytes[header.len()..].split_inclusive(|byte| *byte == b'\n').enumerate() {
+        match (record(line), bad_line) {
+            (Some(_), Some(line)) => return Err(Unreadable::Damaged { line }),
+            (Some(record), None) => {
+                parsed.records.push(record);
+                parsed.good_bytes += line.len() as u64;
+            }
+            (None, _) => bad_line = bad_line.or(Some(index + 2)),
+        }
+    }
+    Ok(parsed)
+}
+
+/// A whole record's line, or `None` when it is torn.
+fn record(line: &[u8]) -> Option<Record> {
+    let line = line.strip_suffix(b"\n")?;
+    if line.len() > RECORD_BYTES_MAX {
+        return None;
+    }
+    let (sum, json) = line.split_at_checked(16)?;
+    let json = json.strip_prefix(b" ")?;
+    if checksum(json).as_bytes() != sum {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}
+
+fn checksum(json: &[u8]) -> String {
+    Digest::of(json).hex()[..16].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A journal of version 1 as it was written. It must be read for as long as version 1 is.
+    const V1: &str = include_str!("../../tests/run-v1.txt");
+
+    #[test]
+    fn reads_what_version_1_wrote() {
+        let parsed = parse(V1.as_bytes()).unwrap();
+        assert_eq!(parsed.good_bytes, V1.len() as u64);
+        let mut again = HEADER.as_bytes().to_vec();
+        for record in &parsed.records {
+            again.extend(line(record));
+        }
+        assert_eq!(String::from_utf8(again).unwrap(), V1);
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_keeps_what_was_whole() {
+        let ends: Vec<usize> = V1
+            .bytes()
+            .enumerate()
+            .filter(|(_, byte)| *byte == b'\n')
+            .map(|(at, _)| at + 1)
+            .collect();
+        for length in 0..=V1.len() {
+            let parsed = parse(&V1.as_bytes()[..length]).unwrap();
+            let good = ends.iter().copied().filter(|end| *end <= length).max().unwrap_or(0);
+            assert_eq!(parsed.good_bytes, good as u64, "cut to {length}");
+        }
+    }
+
+    #[test]
+    fn damage_in_the_middle_is_told() {
+        let mut bytes = V1.as_bytes().to_vec();
+        bytes[HEADER.len() + 30] ^= 1;
+        assert_eq!(parse(&bytes), Err(Unreadable::Damaged { line: 2 }));
+        assert_eq!(parse(b"something else\n"), Err(Unreadable::NotAJournal));
+        assert_eq!(parse(b"proofmark playbook run v2\n"), Err(Unreadable::OtherVersion));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = parse(&bytes);
+            let _ = parse(&[HEADER.as_bytes(), &bytes].concat());
+        }
+    }
+}
