@@ -1,0 +1,18 @@
+//! TCP and UDP proxies that can be told to misbehave.
+//!
+//! They know bytes, not protocols. Without toxics bytes pass untouched, each way on its own, half-closed
+//! connections included. A change of toxics takes effect on live connections at once. Each proxy is a thread of its
+//! own and needs no runtime; everything it does ends with it.
+//!
+//! They deliberately don't terminate TLS: [`tls`] only reads the server name that a client asks for.
+//!
+//! Start reading at [`Toxic`], then [`Proxy`]; `shape` is what toxics do, without a clock or a socket.
+
+mod toxic;
+
+#[cfg(target_os = "linux")]
+mod engine_linux;
+
+#[cfg(target_os = "linux")]
+pub use engine_linux::Proxy;
+pub use toxic::{Applied, Direction, Stats, Toxic, Upstream};
