@@ -22,6 +22,7 @@ mod permit;
 pub mod process;
 mod read;
 mod run;
+pub mod toxiproxy;
 mod watch;
 
 pub use environment::{BoxFuture, CredentialRef, Environment, ServiceAnswer, ServiceRequest};
