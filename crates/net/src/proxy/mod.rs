@@ -8,11 +8,16 @@
 //!
 //! Start reading at [`Toxic`], then [`Proxy`]; `shape` is what toxics do, without a clock or a socket.
 
+#[cfg(target_os = "linux")]
+mod connection_linux;
+#[cfg(target_os = "linux")]
+mod engine_linux;
+#[cfg(target_os = "linux")]
+mod shape;
+#[cfg(target_os = "linux")]
+mod store;
 mod toxic;
 
 #[cfg(target_os = "linux")]
-mod engine_linux;
-
-#[cfg(target_os = "linux")]
-pub use engine_linux::Proxy;
+pub use engine_linux::{CONNECTIONS_MAX, Proxy};
 pub use toxic::{Applied, Direction, Stats, Toxic, Upstream};
