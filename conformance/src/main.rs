@@ -3,6 +3,7 @@
 //!
 //! - `SUITE [DIR]`: one line for each case that differs, then `N of M`
 //! - `soak NAME --program P --runs N --seed S`: campaigns
+//! - `toxiproxy [record VERSION]`: Toxiproxy's clients over its API and ours, or what its server answers, written down
 //! - `interop [--python P] [--npm DIR]`: other people's programs over what we write
 
 mod expected;
@@ -11,6 +12,8 @@ mod kill;
 mod mutate;
 mod shop;
 mod suites;
+mod toxiproxy;
+mod toxiproxy_soak;
 
 use std::process::ExitCode;
 
@@ -21,10 +24,13 @@ fn main() -> ExitCode {
         ["interop", rest @ ..] => interop::run(&flags(rest)),
         ["soak", "bundles", rest @ ..] => mutate::run(&flags(rest)),
         ["soak", "release-kill", rest @ ..] => kill::run(&flags(rest)),
+        ["soak", "toxiproxy-api", rest @ ..] => toxiproxy_soak::run(&flags(rest)),
+        ["toxiproxy"] => toxiproxy::run(),
+        ["toxiproxy", "record", version] => toxiproxy::record(version),
         [suite] => suites::run(suite, None),
         [suite, folder] => suites::run(suite, Some(folder)),
         _ => Err(
-            "usage: conform SUITE [DIR] | soak bundles|release-kill --program P --runs N --seed S | interop".to_owned(),
+            "usage: conform SUITE [DIR] | toxiproxy | soak bundles|release-kill|toxiproxy-api --program P --runs N --seed S | interop".to_owned(),
         ),
     };
     match result {

@@ -3,14 +3,16 @@
 //! It deliberately looks no port up by its name.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use super::Names;
 
 /// The address in one spelling, so that two can be compared: `localhost:80` is `127.0.0.1:80`; without a host it
 /// stays without one.
 ///
 /// # Errors
 /// It is not an address, or its name is unknown.
-pub(super) fn resolved(text: &str) -> Result<String, String> {
+pub(super) fn resolved(text: &str, names: Names) -> Result<String, String> {
     if text.is_empty() {
         return Ok(":0".to_owned());
     }
@@ -18,7 +20,7 @@ pub(super) fn resolved(text: &str) -> Result<String, String> {
     Ok(if host.is_empty() {
         format!(":{port}")
     } else {
-        SocketAddr::new(lookup(host)?, port).to_string()
+        SocketAddr::new(lookup(host, names)?, port).to_string()
     })
 }
 
@@ -27,7 +29,7 @@ pub(super) fn resolved(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// It is not an address, its name is unknown, or the system refuses it.
-pub(super) fn listen(text: &str) -> Result<TcpListener, String> {
+pub(super) fn listen(text: &str, names: Names) -> Result<TcpListener, String> {
     let unusable = |problem| format!("listen tcp: {problem}");
     let (host, port) = if text.is_empty() {
         ("", 0)
@@ -37,7 +39,7 @@ pub(super) fn listen(text: &str) -> Result<TcpListener, String> {
     let ip = if host.is_empty() {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     } else {
-        lookup(host).map_err(unusable)?
+        lookup(host, names).map_err(unusable)?
     };
     let bound = if ip.is_unspecified() {
         // Where there is no IPv6, the other family is every address.
@@ -120,7 +122,7 @@ fn split(text: &str) -> Result<(&str, &str), &'static str> {
 }
 
 /// An address of the older family first, as Go prefers it.
-fn lookup(host: &str) -> Result<IpAddr, String> {
+fn lookup(host: &str, names: Names) -> Result<IpAddr, String> {
     if let Ok(ip) = host.parse() {
         return Ok(ip);
     }
@@ -130,11 +132,7 @@ fn lookup(host: &str) -> Result<IpAddr, String> {
     if host.len() > 253 || !host.bytes().all(label) {
         return Err(unknown());
     }
-    let found: Vec<IpAddr> = (host, 0)
-        .to_socket_addrs()
-        .map_err(|_| unknown())?
-        .map(|address| address.ip())
-        .collect();
+    let found = names(host).map_err(|_| unknown())?;
     let older = found.iter().find(|ip| ip.is_ipv4());
     older.or(found.first()).copied().ok_or_else(unknown)
 }
@@ -142,6 +140,7 @@ fn lookup(host: &str) -> Result<IpAddr, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::toxiproxy::system_names;
 
     #[test]
     fn addresses_are_read_as_go_reads_them() {
@@ -168,7 +167,7 @@ mod tests {
         ];
         for (text, expected) in rows {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
-            assert_eq!(resolved(text), expected, "`{text}`");
+            assert_eq!(resolved(text, system_names), expected, "`{text}`");
         }
     }
 
@@ -176,7 +175,7 @@ mod tests {
     fn a_taken_port_is_said_as_go_says_it() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
-        let refused = listen(&address).unwrap_err();
+        let refused = listen(&address, system_names).unwrap_err();
         assert_eq!(refused, format!("listen tcp {address}: bind: address already in use"));
     }
 }

@@ -18,7 +18,8 @@ mod toxics;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::io;
+use std::net::{IpAddr, TcpListener, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -37,15 +38,22 @@ pub const TEXT_BYTES_MAX: usize = 1_024;
 /// Bytes of a request's body.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// The addresses of a name to listen on.
+pub type Names = fn(&str) -> io::Result<Vec<IpAddr>>;
+
 /// A set of proxies and the API over it. Dropping it stops them all.
-#[derive(Default)]
 pub struct Api {
     proxies: Mutex<BTreeMap<String, Entry>>,
+    names: Names,
 }
 
 impl Api {
-    pub fn new() -> Api {
-        Api::default()
+    /// Without proxies. `names` is asked for names to listen on; names of upstreams are the proxies' business.
+    pub fn new(names: Names) -> Api {
+        Api {
+            proxies: Mutex::default(),
+            names,
+        }
     }
 
     /// Answers one request. It may block for as long as the system takes to resolve a name to listen on.
@@ -97,7 +105,7 @@ impl Api {
         if proxies.contains_key(&name) {
             return Err(Refusal::ProxyExists);
         }
-        add(&mut proxies, name, entry, enabled)
+        add(&mut proxies, name, entry, enabled, self.names)
     }
 
     /// Changes what `fields` name; an address that differs restarts the proxy and drops its connections. A name is
@@ -107,12 +115,12 @@ impl Api {
             let listen = fields.listen.as_ref().unwrap_or(&entry.listen).clone();
             let upstream = fields.upstream.as_ref().unwrap_or(&entry.upstream).clone();
             let enabled = fields.enabled.unwrap_or(entry.running.is_some());
-            if entry.differs(&listen, &upstream)? {
+            if entry.differs(&listen, &upstream, self.names)? {
                 entry.stop();
                 (entry.listen, entry.upstream) = (listen, upstream);
             }
             match (enabled, entry.running.is_some()) {
-                (true, false) => entry.start(now)?,
+                (true, false) => entry.start(now, self.names)?,
                 (false, true) => entry.stop(),
                 _ => {}
             }
@@ -144,8 +152,12 @@ impl Api {
         let mut proxies = self.lock();
         let mut shown = Vec::with_capacity(wanted.len());
         for (name, enabled, entry) in wanted {
-            match replace_one(&mut proxies, name, entry, enabled) {
-                Ok(proxy) => shown.push(proxy),
+            match replace_one(&mut proxies, name, entry, enabled, self.names) {
+                Ok(proxy) => {
+                    let before = shown.iter_mut().filter(|before: &&mut Shown| before.is_replaced_by(&proxy));
+                    before.for_each(|before| before.enabled = false);
+                    shown.push(proxy);
+                }
                 Err(refusal) => return (shown, Some(refusal)),
             }
         }
@@ -159,7 +171,7 @@ impl Api {
             entry.toxics.clear();
             entry.apply(now);
             if entry.running.is_none() {
-                outcome = outcome.and(entry.start(now));
+                outcome = outcome.and(entry.start(now, self.names));
             }
         }
         outcome
@@ -195,6 +207,14 @@ impl Api {
             Ok(())
         })
     }
+}
+
+/// The system's own [`Names`].
+///
+/// # Errors
+/// The name is unknown, or nobody answers.
+pub fn system_names(host: &str) -> io::Result<Vec<IpAddr>> {
+    Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
 }
 
 /// Serves the API at `listener`, on the runtime this is called in.
@@ -267,6 +287,13 @@ struct Shown {
     passed: Stats,
 }
 
+impl Shown {
+    /// One name may stand twice in what is populated.
+    fn is_replaced_by(&self, other: &Shown) -> bool {
+        self.name == other.name && (self.listen != other.listen || self.upstream != other.upstream)
+    }
+}
+
 /// A proxy of the set, whether it runs or not.
 struct Entry {
     /// As it was asked for, until the proxy runs; then where it listens.
@@ -323,13 +350,13 @@ impl Entry {
         }
     }
 
-    fn differs(&self, listen: &str, upstream: &str) -> Result<bool, Refusal> {
-        let listen = address::resolved(listen).map_err(Refusal::Failed)?;
+    fn differs(&self, listen: &str, upstream: &str, names: Names) -> Result<bool, Refusal> {
+        let listen = address::resolved(listen, names).map_err(Refusal::Failed)?;
         Ok(self.listen != listen || self.upstream != upstream)
     }
 
-    fn start(&mut self, now: Instant) -> Result<(), Refusal> {
-        let listener = address::listen(&self.listen).map_err(Refusal::Failed)?;
+    fn start(&mut self, now: Instant, names: Names) -> Result<(), Refusal> {
+        let listener = address::listen(&self.listen, names).map_err(Refusal::Failed)?;
         let upstream = match self.upstream.strip_prefix(':') {
             Some(port) => Upstream::Name(format!("localhost:{port}")),
             None => Upstream::parse(&self.upstream),
@@ -371,13 +398,19 @@ fn required(field: &Option<String>, what: &str) -> Result<String, Refusal> {
     given.cloned().ok_or_else(|| Refusal::Missing(what.to_owned()))
 }
 
-fn add(proxies: &mut BTreeMap<String, Entry>, name: String, mut entry: Entry, enabled: bool) -> Result<Shown, Refusal> {
+fn add(
+    proxies: &mut BTreeMap<String, Entry>,
+    name: String,
+    mut entry: Entry,
+    enabled: bool,
+    names: Names,
+) -> Result<Shown, Refusal> {
     if proxies.len() >= PROXIES_MAX && !proxies.contains_key(&name) {
         return Err(Refusal::Bound(format!("there are {PROXIES_MAX} proxies at most")));
     }
     if enabled {
         // A new proxy has no toxics, so no time matters to it.
-        entry.start(Instant::now())?;
+        entry.start(Instant::now(), names)?;
     }
     let shown = entry.show(&name);
     proxies.insert(name, entry);
@@ -389,12 +422,13 @@ fn replace_one(
     name: String,
     entry: Entry,
     enabled: bool,
+    names: Names,
 ) -> Result<Shown, Refusal> {
     if let Some(existing) = proxies.get_mut(&name) {
-        if !existing.differs(&entry.listen, &entry.upstream)? {
+        if !existing.differs(&entry.listen, &entry.upstream, names)? {
             return Ok(existing.show(&name));
         }
         existing.stop();
     }
-    add(proxies, name, entry, enabled)
+    add(proxies, name, entry, enabled, names)
 }
