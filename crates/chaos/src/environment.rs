@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use evidence::Now;
-use net::proxy::Toxic;
+use net::proxy::Applied;
 
 /// A boxed future, so that [`Environment`] is object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -25,10 +25,10 @@ pub trait Environment: Send + Sync {
     fn active<'a>(&'a self, role: &'a str, policy: &'a str) -> BoxFuture<'a, Vec<CredentialRef>>;
 
     /// Replaces the toxics of a link, in the worker process.
-    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>>;
+    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Applied>) -> BoxFuture<'a, Result<(), String>>;
 
     /// The toxics of a link as the worker process has them.
-    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>>;
+    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>>;
 
     /// Lines that services logged since the last call. `now` is the boot time of the call.
     fn poll_logs(&self, now: Duration) -> Vec<telemetry::Event>;

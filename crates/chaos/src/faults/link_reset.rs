@@ -104,11 +104,11 @@ impl Fault for LinkReset {
         _: &'a Permit,
         environment: &'a dyn Environment,
     ) -> BoxFuture<'a, Result<Injected, String>> {
-        self.link.inject(environment, Toxic::Reset)
+        self.link.inject(environment, Toxic::Reset { after_ms: 0 })
     }
 
     fn in_force<'a>(&'a self, environment: &'a dyn Environment, _: &'a Injected) -> BoxFuture<'a, Result<(), String>> {
-        self.link.in_force(environment, Toxic::Reset)
+        self.link.in_force(environment, Toxic::Reset { after_ms: 0 })
     }
 
     /// Some request could not be served before the link worked again.
