@@ -61,11 +61,17 @@ fn compare(script: Script, tally: &mut Tally) -> Result<(), String> {
     let ours = Ours::start()?;
     let mut got: BTreeMap<String, Value> = script.answers(ours.address)?.into_iter().collect();
     for (step, answer) in expected {
-        let got = got.remove(&step).map_or_else(|| "no answer".to_owned(), |got| got.to_string());
+        let got = got
+            .remove(&step)
+            .map_or_else(|| "no answer".to_owned(), |got| got.to_string());
         tally.case(&format!("{}/{step}", script.name()), &answer.to_string(), &got);
     }
     for (step, answer) in got {
-        tally.case(&format!("{}/{step}", script.name()), "no such step", &answer.to_string());
+        tally.case(
+            &format!("{}/{step}", script.name()),
+            "no such step",
+            &answer.to_string(),
+        );
     }
     Ok(())
 }
@@ -136,7 +142,10 @@ fn requests(address: SocketAddr) -> Result<Vec<(String, Value)>, String> {
     let path = folder().join("requests.jsonl");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
-    let taken = taken.local_addr().map_err(|error| error.to_string()).map(|at| (taken, at.port()))?;
+    let taken = taken
+        .local_addr()
+        .map_err(|error| error.to_string())
+        .map(|at| (taken, at.port()))?;
     let runtime = runtime()?;
     let mut listens: BTreeMap<String, String> = BTreeMap::new();
     let mut answers = Vec::new();
@@ -151,7 +160,10 @@ fn requests(address: SocketAddr) -> Result<Vec<(String, Value)>, String> {
         let request = Request {
             method: field("method"),
             path: field("path"),
-            headers: agent.map(|agent| ("user-agent".to_owned(), agent)).into_iter().collect(),
+            headers: agent
+                .map(|agent| ("user-agent".to_owned(), agent))
+                .into_iter()
+                .collect(),
             body: body.into_bytes(),
         };
         let response = runtime
@@ -305,7 +317,9 @@ fn peers() -> PathBuf {
 fn tools() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    target.map_or_else(|| root.join("target"), |target| root.join(target)).join("tools")
+    target
+        .map_or_else(|| root.join("target"), |target| root.join(target))
+        .join("tools")
 }
 
 fn server_program() -> Option<PathBuf> {
@@ -318,7 +332,11 @@ fn server_program() -> Option<PathBuf> {
 
 /// An interpreter that has the client.
 fn python() -> Result<PathBuf, String> {
-    let known = [tools().join("venv/bin/python"), peers().join("venv/chaos/bin/python"), "python3".into()];
+    let known = [
+        tools().join("venv/bin/python"),
+        peers().join("venv/chaos/bin/python"),
+        "python3".into(),
+    ];
     let has_client = |python: &PathBuf| {
         let mut asked = Command::new(python);
         asked.args(["-c", "import toxiproxy"]).stderr(Stdio::null());
@@ -331,7 +349,9 @@ fn python() -> Result<PathBuf, String> {
 /// A folder of modules that has the client.
 fn node_modules() -> Result<PathBuf, String> {
     let known = [tools().join("npm"), peers().join("npm/toxiproxy-client")].map(|folder| folder.join("node_modules"));
-    let found = known.into_iter().find(|folder| folder.join("toxiproxy-node-client").is_dir());
+    let found = known
+        .into_iter()
+        .find(|folder| folder.join("toxiproxy-node-client").is_dir());
     found.ok_or_else(|| "toxiproxy-node-client is not installed: `cargo xtask test setup` installs it".to_owned())
 }
 
@@ -376,7 +396,10 @@ mod tests {
             ("127.0.0.1:80", "127.0.0.1:80"),
             ("address 99999: invalid port", "address 99999: invalid port"),
             ("bad request body: EOF", "bad request body: …"),
-            ("{\"error\":\"bad request body: x\",\"status\":400}", "{\"error\":\"bad request body: …\",\"status\":400}"),
+            (
+                "{\"error\":\"bad request body: x\",\"status\":400}",
+                "{\"error\":\"bad request body: …\",\"status\":400}",
+            ),
         ];
         for (text, expected) in rows {
             assert_eq!(plain_text(text), expected);
@@ -394,7 +417,11 @@ mod tests {
                 let Ok(mut stream) = stream else { break };
                 std::thread::spawn(move || {
                     let mut bytes = [0; 4];
-                    while stream.read_exact(&mut bytes).and_then(|()| stream.write_all(&bytes)).is_ok() {}
+                    while stream
+                        .read_exact(&mut bytes)
+                        .and_then(|()| stream.write_all(&bytes))
+                        .is_ok()
+                    {}
                 });
             }
         });
@@ -405,10 +432,22 @@ mod tests {
             serde_json::from_slice::<Value>(&response.body).unwrap()
         };
         let body = json!({ "name": "p", "upstream": upstream.to_string(), "listen": "127.0.0.1:0" });
-        let listen = ask("/proxies", &body.to_string())["listen"].as_str().unwrap().to_owned();
-        for kind in ["latency", "bandwidth", "slow_close", "timeout", "reset_peer", "slicer", "limit_data"] {
+        let listen = ask("/proxies", &body.to_string())["listen"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        for kind in [
+            "latency",
+            "bandwidth",
+            "slow_close",
+            "timeout",
+            "reset_peer",
+            "slicer",
+            "limit_data",
+        ] {
             for stream in ["upstream", "downstream"] {
-                let attributes = json!({ "latency": 60_000, "timeout": 0, "average_size": 1, "bytes": 0, "delay": 1_000 });
+                let attributes =
+                    json!({ "latency": 60_000, "timeout": 0, "average_size": 1, "bytes": 0, "delay": 1_000 });
                 let toxic = json!({ "type": kind, "stream": stream, "toxicity": 0, "attributes": attributes });
                 ask("/proxies/p/toxics", &toxic.to_string());
             }

@@ -116,7 +116,10 @@ pub fn run(flags: &Flags) -> Result<(), String> {
             campaign.fail(seed, &format!("{panicked} panics"));
         }
         if batch % 100 == 99 {
-            say(&format!("{} requests, {} failures", campaign.requests, campaign.failures));
+            say(&format!(
+                "{} requests, {} failures",
+                campaign.requests, campaign.failures
+            ));
         }
     }
     let _ = std::panic::take_hook();
@@ -172,11 +175,18 @@ impl Campaign {
         let api = Api::new(names);
         for number in 0..requests {
             // One proxy is there from the start, so that most of what follows has something to meet.
-            let request = if number == 0 { first(upstream) } else { request(&mut rng, upstream) };
+            let request = if number == 0 {
+                first(upstream)
+            } else {
+                request(&mut rng, upstream)
+            };
             self.requests += 1;
             let answer = std::panic::catch_unwind(AssertUnwindSafe(|| api.answer(&request)));
             let Ok(answer) = answer else {
-                self.fail(seed, &format!("a panic at {} {}: {}", request.method, request.path, body_of(&request)));
+                self.fail(
+                    seed,
+                    &format!("a panic at {} {}: {}", request.method, request.path, body_of(&request)),
+                );
                 return;
             };
             if let Some(count) = self.statuses.get_mut(usize::from(answer.status)) {
@@ -243,8 +253,13 @@ fn listed(api: &Api) -> Result<Vec<String>, String> {
         if proxy["name"] != name.as_str() || !proxy["upstream"].is_string() {
             return Err(problem("named otherwise, or without an upstream"));
         }
-        if proxy["enabled"].as_bool().ok_or_else(|| problem("neither on nor off"))? {
-            listen.parse::<SocketAddr>().map_err(|_| problem("runs at no address"))?;
+        if proxy["enabled"]
+            .as_bool()
+            .ok_or_else(|| problem("neither on nor off"))?
+        {
+            listen
+                .parse::<SocketAddr>()
+                .map_err(|_| problem("runs at no address"))?;
             listens.push(listen.to_owned());
         }
         let toxics = proxy["toxics"].as_array().ok_or_else(|| problem("no toxics"))?;
@@ -281,7 +296,11 @@ fn in_bounds(toxic: &Value) -> Result<(), &'static str> {
         _ => false,
     };
     let lives = toxic["attributes"].get("ttl_ms").is_none() || within("ttl_ms", 1, TTL_MS_MAX);
-    if good && lives { Ok(()) } else { Err("a toxic out of bounds") }
+    if good && lives {
+        Ok(())
+    } else {
+        Err("a toxic out of bounds")
+    }
 }
 
 /// Bytes through a proxy, whatever becomes of them.
@@ -339,12 +358,18 @@ fn request(rng: &mut Rng, upstream: SocketAddr) -> Request {
             ("POST", one(rng), rng.bytes(length))
         }
     };
-    let method = if rng.percent(3) { rng.pick(&METHODS).unwrap_or(&"GET") } else { method };
+    let method = if rng.percent(3) {
+        rng.pick(&METHODS).unwrap_or(&"GET")
+    } else {
+        method
+    };
     if rng.percent(3) {
         path = String::from_utf8_lossy(&changed(path.into_bytes(), rng)).into_owned();
     }
     let body = if rng.percent(25) { changed(body, rng) } else { body };
-    let agent = rng.percent(1).then(|| ("User-Agent".to_owned(), "Mozilla/5.0".to_owned()));
+    let agent = rng
+        .percent(1)
+        .then(|| ("User-Agent".to_owned(), "Mozilla/5.0".to_owned()));
     Request {
         method: method.to_owned(),
         path,
@@ -376,7 +401,11 @@ fn proxy(rng: &mut Rng, upstream: SocketAddr) -> Value {
     }
     if rng.percent(90) {
         let nobody = rng.percent(20);
-        proxy["upstream"] = if nobody { "127.0.0.1:1".into() } else { upstream.to_string().into() };
+        proxy["upstream"] = if nobody {
+            "127.0.0.1:1".into()
+        } else {
+            upstream.to_string().into()
+        };
     }
     // Without an address it would listen on every one, which no test does.
     proxy["listen"] = (*rng.pick(&LISTENS).unwrap_or(&"127.0.0.1:0")).into();
@@ -400,7 +429,10 @@ fn population(rng: &mut Rng, upstream: SocketAddr) -> Value {
 fn toxic(rng: &mut Rng) -> Value {
     let mut toxic = json!({ "type": rng.pick(&TYPES) });
     if rng.percent(50) {
-        toxic["stream"] = (*rng.pick(&["upstream", "downstream", "UPSTREAM", "sideways"]).unwrap_or(&"")).into();
+        toxic["stream"] = (*rng
+            .pick(&["upstream", "downstream", "UPSTREAM", "sideways"])
+            .unwrap_or(&""))
+        .into();
     }
     if rng.percent(20) {
         toxic["name"] = (*rng.pick(&NAMES).unwrap_or(&"a")).into();
@@ -475,5 +507,9 @@ fn changed(mut bytes: Vec<u8>, rng: &mut Rng) -> Vec<u8> {
     let addresses = |bytes: &[u8]| (count(bytes, b"\"listen\":\"127.0.0.1:"), count(bytes, b"\"listen\":\""));
     let (loopback, listen) = addresses(&bytes);
     let (_, had) = addresses(&before);
-    if had > 0 && (loopback < listen || listen < had) { before } else { bytes }
+    if had > 0 && (loopback < listen || listen < had) {
+        before
+    } else {
+        bytes
+    }
 }

@@ -14,6 +14,7 @@ mod environment;
 mod error;
 mod evidence_log;
 pub mod explain;
+pub mod fault_proxy;
 mod gate;
 pub mod home;
 pub mod init;

@@ -12,6 +12,7 @@ use pipeline::release::Options;
 use pipeline::{Clock, Error, Random, approve, check, explain, report, verify, wrap};
 use serde_json::{Value, json};
 
+use crate::chaos_proxy;
 use crate::cli::{self, Cli, Command};
 use crate::render::Terminal;
 
@@ -40,6 +41,7 @@ fn run(cli: &Cli, terminal: &Arc<Terminal>) -> Result<u8, Error> {
         Command::Verify(args) => verify_bundle(cli, args, terminal),
         Command::Sbom { path } => sbom(cli, path),
         Command::Db(cli::Db::Digest { folder }) => db_digest(folder),
+        Command::Chaos(cli::Chaos::Proxy(args)) => chaos_proxy::run(args, terminal),
         Command::Chaos(cli::Chaos::Undo { path }) => undo(cli, path, terminal),
         Command::Log(cli::Log::List { path }) => log_list(cli, path),
         Command::Log(cli::Log::Fsck { path }) => log_fsck(cli, path, terminal),

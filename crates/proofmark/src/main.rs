@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`cli`]; what people see is in [`render`].
 
+mod chaos_proxy;
 mod cli;
 mod commands;
 mod render;

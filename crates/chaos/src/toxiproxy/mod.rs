@@ -154,7 +154,9 @@ impl Api {
         for (name, enabled, entry) in wanted {
             match replace_one(&mut proxies, name, entry, enabled, self.names) {
                 Ok(proxy) => {
-                    let before = shown.iter_mut().filter(|before: &&mut Shown| before.is_replaced_by(&proxy));
+                    let before = shown
+                        .iter_mut()
+                        .filter(|before: &&mut Shown| before.is_replaced_by(&proxy));
                     before.for_each(|before| before.enabled = false);
                     shown.push(proxy);
                 }
@@ -361,7 +363,8 @@ impl Entry {
             Some(port) => Upstream::Name(format!("localhost:{port}")),
             None => Upstream::parse(&self.upstream),
         };
-        let proxy = Proxy::start(listener, upstream);
+        // A set that has used up the process's files refuses one proxy more and goes on.
+        let proxy = Proxy::try_start(listener, upstream).map_err(|error| Refusal::Failed(error.to_string()))?;
         self.listen = proxy.address().to_string();
         self.running = Some(proxy);
         self.apply(now);
@@ -370,9 +373,11 @@ impl Entry {
 
     /// Frees the port and drops every connection.
     fn stop(&mut self) {
-        self.passed = self.passed();
-        if let Some(proxy) = self.running.take() {
+        if let Some(proxy) = &self.running {
             proxy.stop();
+            // Only now nothing more is counted.
+            self.passed = self.passed();
+            self.running = None;
         }
     }
 
@@ -432,3 +437,6 @@ fn replace_one(
     }
     add(proxies, name, entry, enabled, names)
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,9 +102,16 @@ impl Proxy {
     /// # Panics
     /// When the process may open no more files, or start no more threads.
     pub fn start(listener: TcpListener, upstream: Upstream) -> Proxy {
-        let address = listener.local_addr().expect("a listening socket has an address");
-        let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .expect("the process may open a file more");
+        Proxy::try_start(listener, upstream).expect("the process may open a few files and start a thread more")
+    }
+
+    /// [`Proxy::start`], where running out of files or threads is no bug.
+    ///
+    /// # Errors
+    /// When the process may open no more files, or start no more threads.
+    pub fn try_start(listener: TcpListener, upstream: Upstream) -> std::io::Result<Proxy> {
+        let address = listener.local_addr()?;
+        let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared {
             wanted: Mutex::new(Wanted {
                 upstream,
@@ -119,17 +126,16 @@ impl Proxy {
             wake,
             counters: Counters::default(),
         });
-        let engine = Engine::new(listener, shared.clone()).expect("the process may open a file more");
+        let engine = Engine::new(listener, shared.clone())?;
         let thread = std::thread::Builder::new()
             .name("proxy".to_owned())
             .stack_size(STACK_BYTES)
-            .spawn(move || engine.run())
-            .expect("the process may start a thread more");
-        Proxy {
+            .spawn(move || engine.run())?;
+        Ok(Proxy {
             address,
             shared,
             thread: Mutex::new(Some(thread)),
-        }
+        })
     }
 
     /// Where it listens.
