@@ -3,6 +3,8 @@
 //! `toxiproxy record VERSION` writes them.
 //!
 //! - `toxiproxy/client.py`, `toxiproxy/client.mjs`: every method of toxiproxy-python and of toxiproxy-node-client
+//! - `toxiproxy/client-go/main.go`, `toxiproxy/client.rb`: every method of Toxiproxy's Go and Ruby clients; not in the
+//!   tests, and named as not run where Go with the module in its cache, or Ruby with the gem, is missing
 //! - `toxiproxy/requests.jsonl`: requests no client sends, with method, path, body and agent. `{taken}` is a port
 //!   somebody listens on, `{listen.NAME}` where proxy NAME listened when it was last shown
 //!
@@ -24,7 +26,7 @@ use tokio::runtime::Runtime;
 
 use crate::expected::Tally;
 
-const SCRIPTS: [Script; 3] = [Script::Requests, Script::Python, Script::Node];
+const SCRIPTS: [Script; 5] = [Script::Requests, Script::Python, Script::Node, Script::Go, Script::Ruby];
 /// How long toxiproxy-server may take to listen.
 const START_MS_MAX: u64 = 5_000;
 /// What follows in an error stands in the words of a JSON reader.
@@ -34,18 +36,25 @@ const JSON_WORDS: &str = "bad request body: ";
 pub fn run() -> Result<(), String> {
     let mut tally = Tally::of("toxiproxy")?;
     for script in SCRIPTS {
-        compare(script, &mut tally)?;
+        match script.program() {
+            Ok(program) => compare(script, &program, &mut tally)?,
+            Err(problem) if matches!(script, Script::Go | Script::Ruby) => {
+                println!("not run: {}: {problem}", script.name())
+            }
+            Err(problem) => return Err(problem),
+        }
     }
     tally.close()
 }
 
 /// Writes what toxiproxy-server of that version answers.
 pub fn record(version: &str) -> Result<(), String> {
-    let program = server_program().ok_or("toxiproxy-server is not installed")?;
+    let server = server_program().ok_or("toxiproxy-server is not installed")?;
     for script in SCRIPTS {
-        let theirs = Theirs::start(&program)?;
+        let theirs = Theirs::start(&server)?;
+        let program = script.program()?;
         let mut text = format!("{}\n", json!({ "recorded": format!("toxiproxy-server {version}") }));
-        for (step, answer) in script.answers(theirs.address)? {
+        for (step, answer) in script.answers(&program, theirs.address)? {
             text.push_str(&format!("{}\n", json!({ "step": step, "answer": answer })));
         }
         std::fs::write(script.golden(), text).map_err(|error| error.to_string())?;
@@ -53,13 +62,16 @@ pub fn record(version: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn compare(script: Script, tally: &mut Tally) -> Result<(), String> {
+fn compare(script: Script, program: &Program, tally: &mut Tally) -> Result<(), String> {
     let expected = match server_program() {
-        Some(program) => script.answers(Theirs::start(&program)?.address)?,
+        Some(server) => {
+            let theirs = Theirs::start(&server)?;
+            script.answers(program, theirs.address)?
+        }
         None => script.recorded()?,
     };
     let ours = Ours::start()?;
-    let mut got: BTreeMap<String, Value> = script.answers(ours.address)?.into_iter().collect();
+    let mut got: BTreeMap<String, Value> = script.answers(program, ours.address)?.into_iter().collect();
     for (step, answer) in expected {
         let got = got
             .remove(&step)
@@ -81,6 +93,16 @@ enum Script {
     Requests,
     Python,
     Node,
+    Go,
+    Ruby,
+}
+
+/// What runs a script: program and first arguments. The port follows, then what stands in `after`.
+#[derive(Default)]
+struct Program {
+    words: Vec<PathBuf>,
+    after: Option<PathBuf>,
+    _built: Option<tempfile::TempDir>,
 }
 
 impl Script {
@@ -89,7 +111,29 @@ impl Script {
             Script::Requests => "requests",
             Script::Python => "python",
             Script::Node => "node",
+            Script::Go => "go",
+            Script::Ruby => "ruby",
         }
+    }
+
+    fn program(self) -> Result<Program, String> {
+        Ok(match self {
+            Script::Requests => Program::default(),
+            Script::Python => Program {
+                words: vec![python()?, folder().join("client.py")],
+                ..Program::default()
+            },
+            Script::Node => Program {
+                words: vec!["node".into(), folder().join("client.mjs")],
+                after: Some(node_modules()?),
+                ..Program::default()
+            },
+            Script::Go => go_client()?,
+            Script::Ruby => Program {
+                words: vec![ruby()?, folder().join("client.rb")],
+                ..Program::default()
+            },
+        })
     }
 
     fn golden(self) -> PathBuf {
@@ -104,21 +148,12 @@ impl Script {
     }
 
     /// Step and answer of each step, in order.
-    fn answers(self, address: SocketAddr) -> Result<Vec<(String, Value)>, String> {
-        let port = address.port().to_string();
-        let mut command = match self {
-            Script::Requests => return requests(address),
-            Script::Python => {
-                let mut command = Command::new(python()?);
-                command.arg(folder().join("client.py")).arg(port);
-                command
-            }
-            Script::Node => {
-                let mut command = Command::new("node");
-                command.arg(folder().join("client.mjs")).arg(port).arg(node_modules()?);
-                command
-            }
+    fn answers(self, program: &Program, address: SocketAddr) -> Result<Vec<(String, Value)>, String> {
+        let Some((name, words)) = program.words.split_first() else {
+            return requests(address);
         };
+        let mut command = Command::new(name);
+        command.args(words).arg(address.port().to_string()).args(&program.after);
         let out = command.output().map_err(|error| format!("{command:?}: {error}"))?;
         if !out.status.success() {
             let words = String::from_utf8_lossy(&out.stderr);
@@ -355,6 +390,42 @@ fn node_modules() -> Result<PathBuf, String> {
     found.ok_or_else(|| "toxiproxy-node-client is not installed: `cargo xtask test setup` installs it".to_owned())
 }
 
+fn ruby() -> Result<PathBuf, String> {
+    let mut asked = Command::new("ruby");
+    asked.args(["-e", "require 'toxiproxy'"]).stderr(Stdio::null());
+    match asked.status() {
+        Ok(status) if status.success() => Ok("ruby".into()),
+        _ => Err("there is no Ruby with the gem `toxiproxy`".to_owned()),
+    }
+}
+
+/// The script, built against the module in Go's cache and nothing from the network.
+fn go_client() -> Result<Program, String> {
+    let built = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let program = built.path().join("client");
+    std::fs::copy(folder().join("client-go/main.go"), built.path().join("main.go"))
+        .and_then(|_| {
+            let module = "module client\n\ngo 1.23\n\nrequire github.com/Shopify/toxiproxy/v2 v2.12.0\n";
+            std::fs::write(built.path().join("go.mod"), module)
+        })
+        .map_err(|error| error.to_string())?;
+    let out = Command::new("go")
+        .args(["build", "-mod=mod", "-o"])
+        .arg(&program)
+        .current_dir(built.path())
+        .envs([("GOPROXY", "off"), ("GOSUMDB", "off")])
+        .output()
+        .map_err(|error| format!("`go`: {error}"))?;
+    if !out.status.success() {
+        return Err(String::from_utf8_lossy(&out.stderr).trim().to_owned());
+    }
+    Ok(Program {
+        words: vec![program],
+        _built: Some(built),
+        ..Program::default()
+    })
+}
+
 /// Prints at once, so that a long campaign shows that it lives.
 pub fn say(text: &str) {
     println!("{text}");
@@ -369,7 +440,7 @@ mod tests {
 
     fn same_answers(script: Script) {
         let mut tally = Tally::of("toxiproxy").unwrap();
-        compare(script, &mut tally).unwrap();
+        compare(script, &script.program().unwrap(), &mut tally).unwrap();
         tally.close().unwrap();
     }
 

@@ -34,23 +34,26 @@ async function step(name, call) {
   return answer;
 }
 
-// What comes back through a proxy, and whether it took at least 0.2 s.
-function talk(proxy, data = Buffer.from("ping")) {
+// What comes back through a proxy; for what is to take its time, whether that was at least 0.2 s.
+function talk(proxy, { data = Buffer.from("ping"), timed = false, closing = false } = {}) {
   const [host, port] = proxy.listen.split(":");
-  const began = performance.now();
+  let began = performance.now();
   return new Promise((done) => {
     const socket = net.connect(Number(port), host, () => socket.write(data));
     let count = 0;
     const end = (back) => {
       socket.destroy();
-      done({ back, slow: performance.now() - began >= 200 });
+      done(timed || closing ? [back, performance.now() - began >= 200] : back);
     };
-    socket.setTimeout(5000, () => end("nothing"));
+    socket.setTimeout(10_000, () => end("nothing"));
     socket.on("data", (more) => {
       count += more.length;
-      if (count >= data.length) end("whole");
+      if (count < data.length) return;
+      if (!closing) return end("whole");
+      began = performance.now();
+      socket.end();
     });
-    socket.on("end", () => end(`cut after ${count}`));
+    socket.on("end", () => end(count < data.length ? `cut after ${count}` : "whole, closed"));
     socket.on("error", (error) => end(error.code === "ECONNREFUSED" ? "refused" : "reset"));
   });
 }
@@ -90,19 +93,24 @@ await step("traffic, other address", () => talk(proxy));
 const toxics = [
   ["latency", { latency: 300, jitter: 10 }],
   ["bandwidth", { rate: 100 }],
-  ["slow_close", { delay: 100 }],
+  ["slow_close", { delay: 300 }],
   ["timeout", { timeout: 300 }],
   ["reset_peer", { timeout: 0 }],
   ["slicer", { average_size: 64, size_variation: 32, delay: 10 }],
   ["limit_data", { bytes: 2 }],
 ];
-const data = { bandwidth: Buffer.alloc(60_000, "x") };
+const traffic = {
+  latency: { timed: true },
+  bandwidth: { timed: true, data: Buffer.alloc(60_000, "x") },
+  slow_close: { closing: true },
+  timeout: { timed: true },
+};
 for (const [type, attributes] of toxics) {
   for (const stream of ["downstream", "upstream"]) {
     const name = `${type}_${stream}`;
     const toxic = await step(`addToxic ${name}`, () => proxy.addToxic({ type, stream, attributes, name, toxicity: 1 }));
     await step(`getToxic ${name}`, () => proxy.getToxic(name));
-    await step(`traffic ${name}`, () => talk(proxy, data[type]));
+    await step(`traffic ${name}`, () => talk(proxy, traffic[type]));
     await step(`Toxic.update ${name}`, () => toxic.update({ ...toxic.toJson(), toxicity: 0 }));
     await step(`traffic, toxicity 0, ${name}`, () => talk(proxy));
     await step(`Toxic.remove ${name}`, () => toxic.remove());

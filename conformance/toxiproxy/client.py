@@ -63,25 +63,28 @@ def echo():
     return "127.0.0.1:%d" % listener.getsockname()[1]
 
 
-def talk(proxy, data=b"ping", seconds=5.0):
-    """What comes back through a proxy, and whether it took at least 0.2 s."""
+def talk(proxy, data=b"ping", timed=False, closing=False):
+    """What comes back through a proxy; for what is to take its time, whether that was at least 0.2 s."""
     host, port = proxy.listen.rsplit(":", 1)
     began = time.monotonic()
     try:
-        with socket.create_connection((host, int(port)), timeout=seconds) as connection:
-            connection.settimeout(seconds)
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
             connection.sendall(data)
             back = b""
             while len(back) < len(data) and (more := connection.recv(65536)):
                 back += more
             ended = "whole" if back == data else "cut after %d" % len(back)
+            if closing:
+                began = time.monotonic()
+                connection.shutdown(socket.SHUT_WR)
+                ended += ", more" if connection.recv(1) else ", closed"
     except ConnectionRefusedError:
         ended = "refused"
     except ConnectionError:
         ended = "reset"
     except TimeoutError:
         ended = "nothing"
-    return {"back": ended, "slow": time.monotonic() - began >= 0.2}
+    return [ended, time.monotonic() - began >= 0.2] if timed or closing else ended
 
 
 upstream = echo()
@@ -122,19 +125,24 @@ step("destroy_toxic, none", lambda: proxy.destroy_toxic("none"))
 TOXICS = [
     ("latency", {"latency": 300, "jitter": 10}),
     ("bandwidth", {"rate": 100}),
-    ("slow_close", {"delay": 100}),
+    ("slow_close", {"delay": 300}),
     ("timeout", {"timeout": 300}),
     ("reset_peer", {"timeout": 0}),
     ("slicer", {"average_size": 64, "size_variation": 32, "delay": 10}),
     ("limit_data", {"bytes": 2}),
 ]
-DATA = {"bandwidth": b"x" * 60_000}
+TRAFFIC = {
+    "latency": {"timed": True},
+    "bandwidth": {"timed": True, "data": b"x" * 60_000},
+    "slow_close": {"closing": True},
+    "timeout": {"timed": True},
+}
 for kind, attributes in TOXICS:
     for stream in ("downstream", "upstream"):
         name = "%s_%s" % (kind, stream)
         step("add_toxic " + name, lambda: proxy.add_toxic(type=kind, stream=stream, attributes=attributes))
         step("get_toxic " + name, lambda: proxy.get_toxic(name))
-        step("traffic " + name, lambda: talk(proxy, DATA.get(kind, b"ping")))
+        step("traffic " + name, lambda: talk(proxy, **TRAFFIC.get(kind, {})))
         step("destroy_toxic " + name, lambda: proxy.destroy_toxic(name))
         step("traffic without " + name, lambda: talk(proxy))
 step("add_toxic, defaults", lambda: proxy.add_toxic(type="latency"))
@@ -156,7 +164,7 @@ step("populate", lambda: server.populate([
     {"name": "four", "upstream": upstream, "listen": "127.0.0.1:0"},
 ]))
 two = server.get_proxy("two")
-step("traffic to nobody", lambda: talk(two)["back"] in ("reset", "cut after 0"))
+step("traffic to nobody", lambda: talk(two) in ("reset", "cut after 0"))
 step("destroy", lambda: server.destroy(proxy))
 step("destroy, again", lambda: server.destroy(proxy))
 step("destroy, not a proxy", lambda: server.destroy("one"))
