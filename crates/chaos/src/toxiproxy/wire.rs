@@ -326,7 +326,8 @@ impl From<Shown> for ProxyOut {
 
 #[derive(Serialize)]
 struct ToxicOut {
-    attributes: BTreeMap<&'static str, i64>,
+    #[serde(serialize_with = "in_order")]
+    attributes: Vec<(&'static str, i64)>,
     name: String,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -347,6 +348,11 @@ impl From<&Toxic> for ToxicOut {
             toxicity: toxic.toxicity,
         }
     }
+}
+
+/// A client that passes attributes on shows them in this order.
+fn in_order<S: Serializer>(attributes: &[(&'static str, i64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(attributes.iter().copied())
 }
 
 /// Go writes a whole number without a point.
