@@ -15,7 +15,7 @@ mod engine_linux;
 #[cfg(target_os = "linux")]
 mod shape;
 #[cfg(target_os = "linux")]
-mod store;
+mod store_linux;
 mod toxic;
 
 #[cfg(target_os = "linux")]

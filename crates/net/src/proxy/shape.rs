@@ -13,10 +13,12 @@ use super::toxic::Toxic;
 use crate::Sequence;
 
 /// What toxics that delay hold back at most; then the sender has to wait. It bounds the throughput under a latency:
-/// 80 MB/s at 100 ms.
-pub(super) const DELAYED_BYTES_MAX: usize = 8 << 20;
+/// 160 MB/s at 100 ms.
+const DELAYED_BYTES_MAX: usize = 16 << 20;
 /// What any other toxic holds back at most.
-pub(super) const QUEUED_BYTES_MAX: usize = 256 << 10;
+const QUEUED_BYTES_MAX: usize = 512 << 10;
+/// With less room nothing is read.
+const ROOM_BYTES_MIN: usize = 64 << 10;
 /// Bytes that are due, but that the receiver does not take.
 const READY_BYTES_MAX: usize = 1 << 20;
 /// Chunks in one queue: each is a read or a piece of one.
@@ -166,7 +168,7 @@ impl Chain {
         }
     }
 
-    /// `bytes` have arrived, and [`Chain::wants`] was true.
+    /// `bytes` have arrived, for which there was room.
     pub(super) fn push(&mut self, bytes: usize, now: u64) {
         self.enter(bytes, Kind::Bytes, now);
     }
@@ -186,11 +188,15 @@ impl Chain {
         }
     }
 
-    /// Whether more may be read from the sender.
-    pub(super) fn wants(&self) -> bool {
-        self.stages
-            .first()
-            .map_or(self.ready_bytes < READY_BYTES_MAX, Stage::has_room)
+    /// How much more may be read from the sender: nothing until there is room for a good deal, because every read
+    /// costs the same.
+    pub(super) fn room(&self) -> usize {
+        let room = match self.stages.first() {
+            Some(first) if !first.has_room() => 0,
+            Some(first) => first.bytes_max() - first.queue_bytes,
+            None => READY_BYTES_MAX.saturating_sub(self.ready_bytes),
+        };
+        if room < ROOM_BYTES_MIN { 0 } else { room }
     }
 
     /// Whether what is read is to be thrown away at once.
@@ -361,12 +367,15 @@ impl Stage {
         }
     }
 
-    fn has_room(&self) -> bool {
-        let bytes_max = match self.toxic {
+    fn bytes_max(&self) -> usize {
+        match self.toxic {
             Toxic::Latency { .. } | Toxic::Loss { .. } => DELAYED_BYTES_MAX,
             _ => QUEUED_BYTES_MAX,
-        };
-        self.queue_bytes < bytes_max && self.queue.len() < CHUNKS_MAX
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.queue_bytes < self.bytes_max() && self.queue.len() < CHUNKS_MAX
     }
 
     fn push(&mut self, chunk: Chunk) {
@@ -385,11 +394,11 @@ impl Stage {
         let (Toxic::Loss { per_mille }, Some(first)) = (self.toxic, self.queue.front()) else {
             return;
         };
-        let kept = 1.0 - f64::from(per_mille.min(1_000)) / 1_000.0;
+        let per_mille = u64::from(per_mille.min(1_000));
         let segments = (first.bytes as u64).div_ceil(SEGMENT_BYTES);
-        let all_kept = kept.powf(segments as f64);
-        let mut lost = 0;
-        while lost < RETRANSMISSIONS_MAX && unit(self.draws.draw()) >= if lost == 0 { all_kept } else { kept } {
+        let mut is_lost = || self.draws.below(1_000) < per_mille;
+        let mut lost = u32::from((0..segments).any(|_| is_lost()));
+        while (1..RETRANSMISSIONS_MAX).contains(&lost) && is_lost() {
             lost += 1;
         }
         self.penalty = Some(((1 << lost) - 1) * RETRANSMISSION_MS * MS);
@@ -499,10 +508,6 @@ impl Stage {
 
 fn nanos(ms: u64) -> u64 {
     ms.min(DELAY_MS_MAX) * MS
-}
-
-fn unit(draw: u64) -> f64 {
-    (draw >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// `draw` is spread evenly over 2³² values, and the delay over delay ± jitter.
