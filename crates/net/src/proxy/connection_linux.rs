@@ -12,10 +12,12 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 use rustix::pipe::SpliceFlags;
 
-use super::engine_linux::{Counters, LINGER_MS_MAX};
+use super::control_linux::Counters;
+use super::engine_linux::LINGER_MS_MAX;
 use super::shape::{Chain, Fate};
 use super::store_linux::{BUFFER_BYTES, Front, PIPE_BYTES, Pool, Store};
-use super::toxic::{Direction, Toxic, Upstream};
+use super::tls::{self, Hello};
+use super::toxic::{Direction, Route, Toxic, Upstream};
 
 /// What one direction moves before others have their turn.
 const TURN_BYTES_MAX: usize = 4 << 20;
@@ -55,6 +57,8 @@ pub(super) struct Connection {
     /// Further addresses of the upstream, the next one last.
     addresses: Vec<SocketAddr>,
     state: State,
+    /// Where it leads is decided.
+    pub(super) routed: bool,
     /// When it is given up.
     pub(super) deadline: Option<u64>,
     /// The earliest moment it asked to be woken at.
@@ -172,6 +176,7 @@ impl Connection {
             upstream: None,
             addresses: Vec::new(),
             state: State::Connecting,
+            routed: false,
             deadline: Some(deadline),
             timer: None,
             client_ready: Ready {
@@ -182,6 +187,29 @@ impl Connection {
             up: Half::default(),
             down: Half::default(),
         }
+    }
+
+    /// The server name it asks for, once that is known and when it matters; an empty one for none.
+    pub(super) fn asks_for(&mut self, io: &mut Io, routes: &[Route]) -> Option<String> {
+        if self.routed || !self.client_ready.read {
+            return None;
+        }
+        let name = if routes.is_empty() {
+            String::new()
+        } else {
+            let peeked = rustix::net::recv(&self.client, &mut *io.scratch, RecvFlags::PEEK);
+            let count = peeked.map_or(0, |(count, _)| count);
+            match tls::server_name(&io.scratch[..count]) {
+                Hello::Name(name) => name,
+                Hello::Incomplete if count > 0 && !self.client_ready.ended => {
+                    self.client_ready.read = false;
+                    return None;
+                }
+                Hello::Incomplete | Hello::NoName | Hello::NotTls => String::new(),
+            }
+        };
+        self.routed = true;
+        Some(name)
     }
 
     /// Begins to connect to the first of these addresses that lets it; false when none does.
