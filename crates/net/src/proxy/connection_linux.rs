@@ -191,7 +191,7 @@ impl Connection {
 
     /// The server name it asks for, once that is known and when it matters; an empty one for none.
     pub(super) fn asks_for(&mut self, io: &mut Io, routes: &[Route]) -> Option<String> {
-        if self.routed || !self.client_ready.read {
+        if self.routed || self.state != State::Connecting || !self.client_ready.read {
             return None;
         }
         let name = if routes.is_empty() {
@@ -214,6 +214,9 @@ impl Connection {
 
     /// Begins to connect to the first of these addresses that lets it; false when none does.
     pub(super) fn connect(&mut self, io: &mut Io, mut addresses: Vec<SocketAddr>) -> bool {
+        if self.state != State::Connecting {
+            return true;
+        }
         addresses.reverse();
         self.addresses = addresses;
         self.connect_next(io)
@@ -272,10 +275,10 @@ impl Connection {
 
     /// Does what can be done without waiting.
     pub(super) fn turn(&mut self, io: &mut Io, counters: &Counters, now: u64) -> Step {
-        if self.state == State::Connecting {
-            if let Some(step) = self.connecting(io, now) {
-                return step;
-            }
+        if self.state == State::Connecting
+            && let Some(step) = self.connecting(io, now)
+        {
+            return step;
         }
         if self.state == State::Lingering {
             return self.lingering(io);

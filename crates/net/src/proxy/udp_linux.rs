@@ -166,8 +166,8 @@ impl Engine {
                             return self.desk.leave();
                         }
                     }
-                    CLIENTS => self.from_clients(now),
-                    key => self.from_upstream(key, now),
+                    CLIENTS => self.clients_sent(now),
+                    key => self.upstream_sent(key, now),
                 }
             }
             self.fire(now);
@@ -231,7 +231,7 @@ impl Engine {
         }
     }
 
-    fn from_clients(&mut self, now: u64) {
+    fn clients_sent(&mut self, now: u64) {
         for _ in 0..DATAGRAMS_MAX {
             match self.socket.recv_from(&mut self.scratch) {
                 Ok((count, client)) => {
@@ -249,7 +249,7 @@ impl Engine {
         }
     }
 
-    fn from_upstream(&mut self, key: u64, now: u64) {
+    fn upstream_sent(&mut self, key: u64, now: u64) {
         let Some(flow) = self.flows.get_mut(&key) else { return };
         for _ in 0..DATAGRAMS_MAX {
             match flow.socket.as_ref().map(|socket| socket.recv(&mut self.scratch)) {
