@@ -4,8 +4,10 @@
 //! - `SUITE [DIR]`: one line for each case that differs, then `N of M`
 //! - `soak NAME --program P --runs N --seed S`: campaigns
 //! - `toxiproxy [record VERSION]`: Toxiproxy's clients over its API and ours, or what its server answers, written down
+//! - `bench proxy [PEER [GROUP…]]`: our fault proxy beside toxiproxy-server, and the bars of each figure
 //! - `interop [--python P] [--npm DIR]`: other people's programs over what we write
 
+mod bench_proxy;
 mod expected;
 mod interop;
 mod kill;
@@ -21,6 +23,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
+        ["bench", "proxy", rest @ ..] => bench_proxy::run(rest.first().copied(), rest.get(1..).unwrap_or_default()),
+        ["__proxy", upstream] => bench_proxy::serve(upstream),
         ["interop", rest @ ..] => interop::run(&flags(rest)),
         ["soak", "bundles", rest @ ..] => mutate::run(&flags(rest)),
         ["soak", "release-kill", rest @ ..] => kill::run(&flags(rest)),
@@ -30,7 +34,7 @@ fn main() -> ExitCode {
         [suite] => suites::run(suite, None),
         [suite, folder] => suites::run(suite, Some(folder)),
         _ => Err(
-            "usage: conform SUITE [DIR] | toxiproxy | soak bundles|release-kill|toxiproxy-api --program P --runs N --seed S | interop".to_owned(),
+            "usage: conform SUITE [DIR] | toxiproxy [record VERSION] | soak bundles|release-kill|toxiproxy-api --program P --runs N --seed S | bench proxy [PEER [GROUP…]] | interop".to_owned(),
         ),
     };
     match result {

@@ -10,21 +10,17 @@ use std::time::Duration;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
-use rustix::pipe::{PipeFlags, SpliceFlags};
+use rustix::pipe::SpliceFlags;
 
-use super::engine_linux::{Counters, LINGER_MS_MAX};
+use super::control_linux::Counters;
+use super::engine_linux::LINGER_MS_MAX;
 use super::shape::{Chain, Fate};
-use super::store::{BUFFER_BYTES, Buffers, Store};
-use super::toxic::{Direction, Toxic, Upstream};
+use super::store_linux::{BUFFER_BYTES, Front, PIPE_BYTES, Pool, Store};
+use super::tls::{self, Hello};
+use super::toxic::{Direction, Route, Toxic, Upstream};
 
 /// What one direction moves before others have their turn.
 const TURN_BYTES_MAX: usize = 4 << 20;
-/// The size of a pipe: what one direction holds back without a toxic.
-const PIPE_BYTES: usize = 1 << 20;
-/// Pipes of one proxy. A direction that finds none left goes through the buffer.
-const PIPES_MAX: usize = 64;
-/// Pipes that are kept for the next use.
-const PIPES_KEPT_MAX: usize = 8;
 /// A read of less than this is not worth a pipe.
 const BULK_BYTES_MIN: usize = 16 << 10;
 const MS: u64 = 1_000_000;
@@ -33,17 +29,9 @@ const MS: u64 = 1_000_000;
 pub(super) struct Io {
     pub(super) poll: OwnedFd,
     scratch: Box<[u8]>,
-    buffers: Buffers,
-    pipes: Vec<Pipe>,
-    pipes_out: usize,
+    pool: Pool,
     /// A socket for the next upstream, so that nothing is accepted that can't be connected.
     spare: Option<(AddressFamily, OwnedFd)>,
-}
-
-struct Pipe {
-    read: OwnedFd,
-    write: OwnedFd,
-    bytes: usize,
 }
 
 /// What is to be done with a connection after its turn.
@@ -69,6 +57,8 @@ pub(super) struct Connection {
     /// Further addresses of the upstream, the next one last.
     addresses: Vec<SocketAddr>,
     state: State,
+    /// Where it leads is decided.
+    pub(super) routed: bool,
     /// When it is given up.
     pub(super) deadline: Option<u64>,
     /// The earliest moment it asked to be woken at.
@@ -106,7 +96,6 @@ struct Half {
     finished: bool,
     /// The last read was large.
     bulk: bool,
-    pipe: Option<Pipe>,
     store: Store,
     chain: Option<Box<Chain>>,
 }
@@ -122,9 +111,7 @@ impl Io {
         Io {
             poll,
             scratch: vec![0; BUFFER_BYTES].into_boxed_slice(),
-            buffers: Buffers::default(),
-            pipes: Vec::new(),
-            pipes_out: 0,
+            pool: Pool::default(),
             spare: None,
         }
     }
@@ -158,32 +145,10 @@ impl Io {
         }
     }
 
-    fn take_pipe(&mut self) -> Option<Pipe> {
-        let pipe = match self.pipes.pop() {
-            Some(pipe) => pipe,
-            None if self.pipes_out >= PIPES_MAX => return None,
-            None => {
-                let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-                // A smaller one does too, when the user has too many already.
-                let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE_BYTES);
-                Pipe { read, write, bytes: 0 }
-            }
-        };
-        self.pipes_out += 1;
-        Some(pipe)
-    }
-
-    fn give_pipe(&mut self, pipe: Pipe) {
-        self.pipes_out -= 1;
-        if pipe.bytes == 0 && self.pipes.len() < PIPES_KEPT_MAX {
-            self.pipes.push(pipe);
-        }
-    }
-
     /// Closes a connection.
     pub(super) fn release(&mut self, connection: Connection) {
-        for half in [connection.up, connection.down] {
-            half.pipe.into_iter().for_each(|pipe| self.give_pipe(pipe));
+        for mut half in [connection.up, connection.down] {
+            half.store.clear(&mut self.pool);
         }
     }
 }
@@ -211,6 +176,7 @@ impl Connection {
             upstream: None,
             addresses: Vec::new(),
             state: State::Connecting,
+            routed: false,
             deadline: Some(deadline),
             timer: None,
             client_ready: Ready {
@@ -223,8 +189,34 @@ impl Connection {
         }
     }
 
+    /// The server name it asks for, once that is known and when it matters; an empty one for none.
+    pub(super) fn asks_for(&mut self, io: &mut Io, routes: &[Route]) -> Option<String> {
+        if self.routed || self.state != State::Connecting || !self.client_ready.read {
+            return None;
+        }
+        let name = if routes.is_empty() {
+            String::new()
+        } else {
+            let peeked = rustix::net::recv(&self.client, &mut *io.scratch, RecvFlags::PEEK);
+            let count = peeked.map_or(0, |(count, _)| count);
+            match tls::server_name(&io.scratch[..count]) {
+                Hello::Name(name) => name,
+                Hello::Incomplete if count > 0 && !self.client_ready.ended => {
+                    self.client_ready.read = false;
+                    return None;
+                }
+                Hello::Incomplete | Hello::NoName | Hello::NotTls => String::new(),
+            }
+        };
+        self.routed = true;
+        Some(name)
+    }
+
     /// Begins to connect to the first of these addresses that lets it; false when none does.
     pub(super) fn connect(&mut self, io: &mut Io, mut addresses: Vec<SocketAddr>) -> bool {
+        if self.state != State::Connecting {
+            return true;
+        }
         addresses.reverse();
         self.addresses = addresses;
         self.connect_next(io)
@@ -283,10 +275,10 @@ impl Connection {
 
     /// Does what can be done without waiting.
     pub(super) fn turn(&mut self, io: &mut Io, counters: &Counters, now: u64) -> Step {
-        if self.state == State::Connecting {
-            if let Some(step) = self.connecting(io, now) {
-                return step;
-            }
+        if self.state == State::Connecting
+            && let Some(step) = self.connecting(io, now)
+        {
+            return step;
         }
         if self.state == State::Lingering {
             return self.lingering(io);
@@ -350,7 +342,7 @@ impl Connection {
     /// something is still on its way here, and a reset takes with it what was sent.
     fn linger(&mut self, io: &mut Io, now: u64) -> Step {
         for half in [&mut self.up, &mut self.down] {
-            half.pipe.take().into_iter().for_each(|pipe| io.give_pipe(pipe));
+            half.store.clear(&mut io.pool);
             *half = Half {
                 ended: half.ended,
                 ..Half::default()
@@ -436,16 +428,13 @@ impl Connection {
             half,
             io,
             moved: 0,
+            thrown: 0,
             now,
         };
         let again = flow.run();
         let count = flow.moved as u64;
         if count > 0 {
             moved.store(moved.load(Ordering::Relaxed) + count, Ordering::Relaxed);
-        }
-        // A pipe is only kept while there is something in it.
-        if half.pipe.as_ref().is_some_and(|pipe| pipe.bytes == 0) {
-            half.pipe.take().into_iter().for_each(|pipe| io.give_pipe(pipe));
         }
         again
     }
@@ -460,6 +449,7 @@ struct Flow<'a> {
     half: &'a mut Half,
     io: &'a mut Io,
     moved: usize,
+    thrown: usize,
     now: u64,
 }
 
@@ -474,7 +464,7 @@ impl Flow<'_> {
             if self.finish()? {
                 return Ok(false);
             }
-            if self.moved >= TURN_BYTES_MAX {
+            if self.moved + self.thrown >= TURN_BYTES_MAX {
                 return Ok(true);
             }
             let more = self.to_ready.write
@@ -496,7 +486,7 @@ impl Flow<'_> {
         };
         chain.advance(self.now);
         let discard = chain.take_discard();
-        self.half.store.truncate(discard, &mut self.io.buffers);
+        self.half.store.truncate(discard, &mut self.io.pool);
         match chain.fate() {
             Some(Fate::Reset) => Err(End::Reset),
             Some(Fate::Close) => Err(End::Close),
@@ -513,31 +503,25 @@ impl Flow<'_> {
     fn write(&mut self) -> Result<(), End> {
         while self.to_ready.write {
             let half = &mut *self.half;
-            let sent = match &mut half.pipe {
-                Some(pipe) if pipe.bytes > 0 => {
+            let due = half.chain.as_ref().map_or(half.store.bytes(), |chain| chain.ready());
+            if due == 0 {
+                return Ok(());
+            }
+            let sent = match half.store.front() {
+                Front::Bytes(bytes) => rustix::net::send(self.to, &bytes[..due.min(bytes.len())], SendFlags::NOSIGNAL),
+                Front::Pipe(pipe, bytes) => {
                     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-                    rustix::pipe::splice(&pipe.read, None, self.to, None, pipe.bytes, flags)
-                        .inspect(|count| pipe.bytes -= count)
-                }
-                _ => {
-                    let front = half.store.front();
-                    let due = half
-                        .chain
-                        .as_ref()
-                        .map_or(front.len(), |chain| chain.ready().min(front.len()));
-                    if due == 0 {
-                        return Ok(());
-                    }
-                    rustix::net::send(self.to, &front[..due], SendFlags::NOSIGNAL).inspect(|&count| {
-                        half.store.consume(count, &mut self.io.buffers);
-                        if let Some(chain) = &mut half.chain {
-                            chain.passed(count);
-                        }
-                    })
+                    rustix::pipe::splice(pipe, None, self.to, None, due.min(bytes), flags)
                 }
             };
             match sent {
-                Ok(count) => self.moved += count,
+                Ok(count) => {
+                    half.store.consume(count, &mut self.io.pool);
+                    if let Some(chain) = &mut half.chain {
+                        chain.passed(count);
+                    }
+                    self.moved += count;
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.to_ready.write = false,
                 Err(_) => return Err(End::Reset),
@@ -548,9 +532,6 @@ impl Flow<'_> {
 
     /// Passes the end of the stream on, once all before it is; true when that is done.
     fn finish(&mut self) -> Result<bool, End> {
-        if self.half.pipe.as_ref().is_some_and(|pipe| pipe.bytes > 0) {
-            return Ok(false);
-        }
         let at_end = match &self.half.chain {
             Some(chain) => match chain.is_at_end() {
                 Some(true) => return Err(End::Close),
@@ -571,31 +552,43 @@ impl Flow<'_> {
         if self.half.ended || !self.from_ready.read {
             return Ok(false);
         }
-        match &self.half.chain {
-            Some(chain) if chain.is_deaf() => self.throw_away(),
-            Some(chain) if chain.wants() => self.queue(),
-            Some(_) => Ok(false),
-            None if self.half.store.bytes() > 0 => Ok(false),
-            None if self.half.pipe.as_ref().is_some_and(|pipe| pipe.bytes > 0) => Ok(false),
-            None if self.half.bulk => self.splice(),
+        let room = match &self.half.chain {
+            Some(chain) if chain.is_deaf() => return self.throw_away(),
+            Some(chain) => chain.room(),
+            None if self.half.store.bytes() > 0 => 0,
+            None => PIPE_BYTES,
+        };
+        if room == 0 {
+            return Ok(false);
+        }
+        if self.half.bulk
+            && let Some(more) = self.splice(room)?
+        {
+            return Ok(more);
+        }
+        match self.half.chain {
+            Some(_) => self.queue(),
             None => self.forward(),
         }
     }
 
-    /// From socket to pipe: no byte is copied.
-    fn splice(&mut self) -> Result<bool, End> {
-        if self.half.pipe.is_none() {
-            self.half.pipe = self.io.take_pipe();
-        }
-        let Some(pipe) = &mut self.half.pipe else {
-            return self.forward();
-        };
+    /// From socket to pipe: no byte is copied. `None` when there is no pipe.
+    fn splice(&mut self, room: usize) -> Result<Option<bool>, End> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let read = rustix::pipe::splice(self.from, None, &pipe.write, None, PIPE_BYTES, flags);
-        if let Ok(count) = read {
-            pipe.bytes += count;
+        let mut fresh = self.half.store.bytes() == 0;
+        loop {
+            let Some(pipe) = self.half.store.pipe(fresh, &mut self.io.pool) else {
+                return Ok(None);
+            };
+            let read = rustix::pipe::splice(self.from, None, &pipe.write, None, room.min(PIPE_BYTES), flags);
+            self.half.store.grown(read.unwrap_or(0), &mut self.io.pool);
+            // It may be the pipe that is full.
+            if read == Err(Errno::AGAIN) && !fresh {
+                fresh = true;
+                continue;
+            }
+            return self.after(read, BULK_BYTES_MIN, 0).map(Some);
         }
-        self.after(read, BULK_BYTES_MIN, 0)
     }
 
     /// Through the shared buffer; only what the receiver does not take is kept.
@@ -613,29 +606,32 @@ impl Flow<'_> {
                 Err(_) => return Err(End::Reset),
             }
         }
-        self.half.store.append(&self.io.scratch[left], &mut self.io.buffers);
+        self.half.store.append(&self.io.scratch[left], &mut self.io.pool);
         self.after(read, BUFFER_BYTES, BUFFER_BYTES)
     }
 
     /// To where the toxics hold it.
     fn queue(&mut self) -> Result<bool, End> {
-        let space = self.half.store.space(&mut self.io.buffers);
+        if !self.half.store.may_grow(&self.io.pool) {
+            return Ok(false);
+        }
+        let space = self.half.store.space(&mut self.io.pool);
         let length = space.capacity() - space.len();
         let read = rustix::net::recv(self.from, rustix::buffer::spare_capacity(space), RecvFlags::empty());
         let read = read.map(|(_, count)| count);
         let count = read.unwrap_or(0);
-        self.half.store.grown(count, &mut self.io.buffers);
-        if let Some(chain) = &mut self.half.chain
-            && count > 0
-        {
-            chain.push(count, self.now);
-        }
-        self.after(read, usize::MAX, length)
+        self.half.store.grown(count, &mut self.io.pool);
+        self.after(read, BULK_BYTES_MIN, length)
     }
 
     fn throw_away(&mut self) -> Result<bool, End> {
-        let read = rustix::net::recv(self.from, &mut *self.io.scratch, RecvFlags::empty()).map(|(count, _)| count);
-        self.after(read, usize::MAX, BUFFER_BYTES)
+        match rustix::net::recv(self.from, &mut *self.io.scratch, RecvFlags::empty()) {
+            Ok((count, _)) if count > 0 => {
+                self.thrown += count;
+                Ok(true)
+            }
+            read => self.after(read.map(|(count, _)| count), usize::MAX, 0),
+        }
     }
 
     /// What a read tells: a shorter one than `whole` has read all there was, one of `bulk` or more is worth a pipe.
@@ -649,6 +645,9 @@ impl Flow<'_> {
             }
             Ok(count) => {
                 self.half.bulk = count >= bulk;
+                if let Some(chain) = &mut self.half.chain {
+                    chain.push(count, self.now);
+                }
                 if count < whole && !self.from_ready.ended {
                     self.from_ready.read = false;
                 }

@@ -8,22 +8,20 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::event::{EventfdFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::connection_linux::{Connection, Io, Side, Step};
-use super::toxic::{Applied, Direction, Stats, Toxic, Upstream};
-use crate::Sequence;
+use super::control_linux::{Desk, Handle};
+use super::toxic::{Applied, Direction, Route, Stats, Upstream};
 
 /// Connections open at once; further ones wait in the system's queue.
 pub const CONNECTIONS_MAX: usize = 16_384;
@@ -38,62 +36,15 @@ const ACCEPT_PAUSE_MS: u64 = 20;
 const SWEEP_MS: u64 = 100;
 /// Connections accepted before those that are open have their turn.
 const ACCEPTS_MAX: usize = 64;
-/// Names waiting to be resolved; a connection beyond is reset.
-const RESOLUTIONS_MAX: usize = 1_024;
 /// Events taken from the system at once.
 const EVENTS_MAX: usize = 256;
-/// How long [`Proxy::set`] waits for the thread, in milliseconds.
-const APPLY_MS_MAX: u64 = 1_000;
-/// The thread's stack, in bytes.
-const STACK_BYTES: usize = 128 << 10;
 const MS: u64 = 1_000_000;
 
 const WAKE: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
 
 /// A running proxy. Dropping it closes its socket and every connection at once.
-pub struct Proxy {
-    address: SocketAddr,
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What the handle and the thread both see.
-struct Shared {
-    wanted: Mutex<Wanted>,
-    applied: Condvar,
-    wake: OwnedFd,
-    counters: Counters,
-}
-
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) open: AtomicU64,
-    pub(super) total: AtomicU64,
-    pub(super) up: AtomicU64,
-    pub(super) down: AtomicU64,
-}
-
-/// What the handle wants, and what the thread has done of it.
-struct Wanted {
-    upstream: Upstream,
-    upstreams: u64,
-    toxics: Vec<Set>,
-    changes: u64,
-    seen: u64,
-    stop: bool,
-    resolved: Vec<(u64, Vec<SocketAddr>)>,
-}
-
-/// A toxic that was set.
-#[derive(Clone)]
-struct Set {
-    applied: Applied,
-    /// The same for as long as the name stays.
-    id: u64,
-    /// When it removes itself.
-    until: Option<Instant>,
-}
+pub struct Proxy(Handle);
 
 impl Proxy {
     /// Passes connections at `listener` on to `upstream`, in a thread of its own. A client whose upstream can't be
@@ -111,136 +62,51 @@ impl Proxy {
     /// When the process may open no more files, or start no more threads.
     pub fn try_start(listener: TcpListener, upstream: Upstream) -> std::io::Result<Proxy> {
         let address = listener.local_addr()?;
-        let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Arc::new(Shared {
-            wanted: Mutex::new(Wanted {
-                upstream,
-                upstreams: 0,
-                toxics: Vec::new(),
-                changes: 0,
-                seen: 0,
-                stop: false,
-                resolved: Vec::new(),
-            }),
-            applied: Condvar::new(),
-            wake,
-            counters: Counters::default(),
-        });
-        let engine = Engine::new(listener, shared.clone())?;
-        let thread = std::thread::Builder::new()
-            .name("proxy".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || engine.run())?;
-        Ok(Proxy {
-            address,
-            shared,
-            thread: Mutex::new(Some(thread)),
-        })
+        let work = |desk| Engine::new(listener, desk).map(|engine| || engine.run());
+        Handle::start(address, upstream, work).map(Proxy)
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.0.address()
     }
 
     /// Puts these toxics in place of those before, on live and on new connections, before it returns.
     pub fn set(&self, toxics: Vec<Applied>) {
-        self.change(|wanted| {
-            let mut old = std::mem::take(&mut wanted.toxics);
-            let now = Instant::now();
-            for applied in toxics {
-                let before = old.iter().position(|set| set.applied.name == applied.name);
-                let before = before.map(|place| old.swap_remove(place));
-                let (id, until) = match before {
-                    Some(before) if before.applied == applied => (before.id, before.until),
-                    before => {
-                        let id = before.map_or(wanted.changes << 16 | wanted.toxics.len() as u64, |set| set.id);
-                        let until = applied.time_to_live.and_then(|time| now.checked_add(time));
-                        (id, until)
-                    }
-                };
-                wanted.toxics.push(Set { applied, id, until });
-            }
-        });
+        self.0.set(toxics);
     }
 
     /// The toxics in force; those whose time is over are not among them.
     pub fn toxics(&self) -> Vec<Applied> {
-        let now = Instant::now();
-        let wanted = self.shared.lock();
-        let live = wanted.toxics.iter().filter(|set| set.is_live(now));
-        live.map(|set| set.applied.clone()).collect()
+        self.0.toxics()
     }
 
     /// Leads new connections to another upstream and closes those that are open; the toxics stay.
     pub fn set_upstream(&self, upstream: Upstream) {
-        self.change(|wanted| {
-            wanted.upstream = upstream;
-            wanted.upstreams += 1;
-        });
+        self.0.set_upstream(upstream);
+    }
+
+    /// Leads new connections that ask for a server name in TLS where the first route for that name says, and all
+    /// others to the upstream. With routes the upstream is only connected to once the client has said something; one that says
+    /// nothing for five seconds is reset.
+    pub fn set_routes(&self, routes: Vec<Route>) {
+        self.0.set_routes(routes);
     }
 
     pub fn stats(&self) -> Stats {
-        let counters = &self.shared.counters;
-        Stats {
-            connections_open: counters.open.load(Ordering::Relaxed),
-            connections_total: counters.total.load(Ordering::Relaxed),
-            bytes_up: counters.up.load(Ordering::Relaxed),
-            bytes_down: counters.down.load(Ordering::Relaxed),
-        }
+        self.0.stats()
     }
 
     /// Stops accepting and closes every connection. It returns within milliseconds; the second call does nothing.
     pub fn stop(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            self.shared.lock().stop = true;
-            self.shared.wake();
-            // It panicked, or it ended: either way its sockets are closed.
-            let _ = thread.join();
-        }
-    }
-
-    /// Says what is wanted and waits until the thread has done it.
-    fn change(&self, change: impl FnOnce(&mut Wanted)) {
-        let mut wanted = self.shared.lock();
-        change(&mut wanted);
-        wanted.changes += 1;
-        let number = wanted.changes;
-        self.shared.wake();
-        let time = Duration::from_millis(APPLY_MS_MAX);
-        let waiting = |wanted: &mut Wanted| wanted.seen < number && !wanted.stop;
-        let _ = self.shared.applied.wait_timeout_while(wanted, time, waiting);
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Wanted> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        // It can only be refused when it is full, and then the thread will wake anyway.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-    }
-}
-
-impl Set {
-    fn is_live(&self, now: Instant) -> bool {
-        self.until.is_none_or(|until| now < until)
+        self.0.stop();
     }
 }
 
 /// The thread's state.
 struct Engine {
     io: Io,
-    shared: Arc<Shared>,
+    desk: Desk,
     origin: Instant,
     listener: TcpListener,
     /// Nothing is accepted before that.
@@ -257,24 +123,19 @@ struct Engine {
     timers: BinaryHeap<Reverse<(u64, u64)>>,
     /// Connections with work left for the next turn.
     again: VecDeque<u64>,
-    upstream: Upstream,
-    upstreams: u64,
-    toxics: Vec<Set>,
-    resolver: Option<std::sync::mpsc::SyncSender<(u64, String)>>,
 }
 
 impl Engine {
-    fn new(listener: TcpListener, shared: Arc<Shared>) -> std::io::Result<Engine> {
+    fn new(listener: TcpListener, desk: Desk) -> std::io::Result<Engine> {
         listener.set_nonblocking(true)?;
         // What is accepted inherits it.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&listener, true);
         let poll = epoll::create(CreateFlags::CLOEXEC)?;
-        epoll::add(&poll, &shared.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
+        epoll::add(&poll, &desk.shared.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
         epoll::add(&poll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
-        let upstream = shared.lock().upstream.clone();
         Ok(Engine {
             io: Io::new(poll),
-            shared,
+            desk,
             origin: Instant::now(),
             listener,
             paused_until: None,
@@ -286,10 +147,6 @@ impl Engine {
             swept_at: 0,
             timers: BinaryHeap::new(),
             again: VecDeque::new(),
-            upstream,
-            upstreams: 0,
-            toxics: Vec::new(),
-            resolver: None,
         })
     }
 
@@ -343,7 +200,7 @@ impl Engine {
         let now = self.now();
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let sweep = (self.limited > 0).then(|| self.swept_at + SWEEP_MS * MS);
-        let toxic = self.toxics.iter().filter_map(|set| set.until).min();
+        let toxic = self.desk.expiry();
         let toxic = toxic.map(|until| until.saturating_duration_since(self.origin).as_nanos() as u64);
         let next = [timer, sweep, toxic, self.paused_until].into_iter().flatten().min()?;
         let nanos = next.saturating_sub(now);
@@ -355,27 +212,18 @@ impl Engine {
 
     /// Does what the handle wants; false to end.
     fn obey(&mut self, now: u64) -> bool {
-        let _ = rustix::io::read(&self.shared.wake, &mut [0u8; 8]);
-        let shared = self.shared.clone();
-        let mut wanted = shared.lock();
-        if wanted.stop {
+        let news = self.desk.news();
+        if news.stop {
             return false;
         }
-        let resolved = std::mem::take(&mut wanted.resolved);
-        let changed = wanted.changes > wanted.seen;
-        if changed {
-            self.toxics = wanted.toxics.clone();
-            self.upstream = wanted.upstream.clone();
-            if self.upstreams != wanted.upstreams {
-                self.upstreams = wanted.upstreams;
-                self.close_all();
-            }
-            self.apply(now);
-            wanted.seen = wanted.changes;
-            shared.applied.notify_all();
+        if news.upstream {
+            self.close_all();
         }
-        drop(wanted);
-        for (key, addresses) in resolved {
+        if news.toxics {
+            self.apply(now);
+            self.desk.done();
+        }
+        for (key, addresses) in news.resolved {
             self.resolved(key, addresses, now);
         }
         true
@@ -388,24 +236,13 @@ impl Engine {
                 continue;
             };
             for direction in [Direction::Up, Direction::Down] {
-                let stages = self.stages(connection.number, direction);
+                let stages = self.desk.stages(connection.number, direction);
                 connection.shape(direction, &stages, now);
             }
             let key = connection.key;
             self.connections[index] = Some(connection);
             self.turn(key, now);
         }
-    }
-
-    /// The toxics that hold for one direction of one connection.
-    fn stages(&self, number: u64, direction: Direction) -> Vec<(u64, Toxic, u64)> {
-        let here = self.toxics.iter().filter(|set| set.applied.direction == direction);
-        here.filter_map(|set| {
-            let mut draws = Sequence(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ hash(&set.applied.name));
-            let drawn = (draws.draw() >> 11) as f64 / (1u64 << 53) as f64;
-            (drawn < set.applied.toxicity).then(|| (set.id, set.applied.toxic, draws.draw()))
-        })
-        .collect()
     }
 
     fn happened(&mut self, key: u64, flags: EventFlags, now: u64) {
@@ -428,8 +265,15 @@ impl Engine {
         if connection.key != key {
             return;
         }
+        if let Some(name) = connection.asks_for(&mut self.io, &self.desk.routes) {
+            let route = self.desk.routes.iter().find(|route| route.is_for(&name));
+            let upstream = route.map_or(&self.desk.upstream, |route| &route.upstream).clone();
+            if !connect(&mut self.io, &mut self.desk, connection, upstream) {
+                return self.refuse(index);
+            }
+        }
         let was_limited = connection.deadline.is_some();
-        let step = connection.turn(&mut self.io, &self.shared.counters, now);
+        let step = connection.turn(&mut self.io, &self.desk.shared.counters, now);
         let is_limited = connection.deadline.is_some();
         self.limited = self.limited + usize::from(is_limited) - usize::from(was_limited);
         match step {
@@ -451,7 +295,11 @@ impl Engine {
             self.io.release(*connection);
             self.free.push(index as u32);
             self.open -= 1;
-            self.shared.counters.open.store(self.open as u64, Ordering::Relaxed);
+            self.desk
+                .shared
+                .counters
+                .open
+                .store(self.open as u64, Ordering::Relaxed);
             if self.open == 0 {
                 self.timers = BinaryHeap::new();
             }
@@ -480,9 +328,7 @@ impl Engine {
                 }
             }
         }
-        let moment = Instant::now();
-        if self.toxics.iter().any(|set| !set.is_live(moment)) {
-            self.toxics.retain(|set| set.is_live(moment));
+        if self.desk.expire(Instant::now()) {
             self.apply(now);
         }
         if self.paused_until.is_some_and(|until| until <= now) {
@@ -502,7 +348,7 @@ impl Engine {
 
     fn accept(&mut self, now: u64) {
         for _ in 0..ACCEPTS_MAX {
-            if self.open >= CONNECTIONS_MAX || !self.io.has_spare(&self.upstream) {
+            if self.open >= CONNECTIONS_MAX || !self.io.has_spare(&self.desk.upstream) {
                 return self.pause(now);
             }
             match rustix::net::accept_with(&self.listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
@@ -523,38 +369,41 @@ impl Engine {
         });
         self.generation = (self.generation + 1) & 0x7fff_ffff;
         let key = u64::from(self.generation) << 32 | u64::from(index) << 1;
-        let number = self.shared.counters.total.fetch_add(1, Ordering::Relaxed);
+        let number = self.desk.shared.counters.total.fetch_add(1, Ordering::Relaxed);
         self.open += 1;
-        self.shared.counters.open.store(self.open as u64, Ordering::Relaxed);
+        self.desk
+            .shared
+            .counters
+            .open
+            .store(self.open as u64, Ordering::Relaxed);
         let mut connection = Box::new(Connection::new(key, number, client, now + CONNECT_MS_MAX * MS));
-        if !self.toxics.is_empty() {
+        if self.desk.is_toxic() {
             for direction in [Direction::Up, Direction::Down] {
-                let stages = self.stages(number, direction);
+                let stages = self.desk.stages(number, direction);
                 connection.shape(direction, &stages, now);
             }
         }
         self.limited += 1;
-        let watched = self.io.watch(&connection.client, key);
-        let begun = watched
-            && match &self.upstream {
-                Upstream::Address(address) => connection.connect(&mut self.io, vec![*address]),
-                Upstream::Name(name) => {
-                    let name = name.clone();
-                    self.resolve(key, name)
-                }
-            };
+        let begun = self.io.watch(&connection.client, key)
+            && (!self.desk.routes.is_empty() || {
+                let upstream = self.desk.upstream.clone();
+                connect(&mut self.io, &mut self.desk, &mut connection, upstream)
+            });
+        self.connections[index as usize] = Some(connection);
         if !begun {
+            self.refuse(index as usize);
+        } else if self.desk.is_toxic() {
+            // A toxic may reset it before anything is connected.
+            self.turn(key, now);
+        }
+    }
+
+    /// The upstream can't be reached.
+    fn refuse(&mut self, index: usize) {
+        if let Some(connection) = &self.connections[index] {
             connection.reset();
         }
-        self.connections[index as usize] = Some(connection);
-        if begun {
-            // A toxic may reset it before anything is connected.
-            if !self.toxics.is_empty() {
-                self.turn(key, now);
-            }
-        } else {
-            self.remove(index as usize);
-        }
+        self.remove(index);
     }
 
     fn resolved(&mut self, key: u64, addresses: Vec<SocketAddr>, now: u64) {
@@ -568,35 +417,8 @@ impl Engine {
         if connection.connect(&mut self.io, addresses) {
             self.turn(key, now);
         } else {
-            connection.reset();
-            self.remove(index);
+            self.refuse(index);
         }
-    }
-
-    /// Asks for the addresses of a name, in a thread, because the system makes its caller wait.
-    fn resolve(&mut self, key: u64, name: String) -> bool {
-        if self.resolver.is_none() {
-            let (ask, asked) = std::sync::mpsc::sync_channel::<(u64, String)>(RESOLUTIONS_MAX);
-            let shared = Arc::downgrade(&self.shared);
-            let work = move || {
-                for (key, name) in asked {
-                    let addresses = name.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-                    let Some(shared) = shared.upgrade() else { return };
-                    shared.lock().resolved.push((key, addresses));
-                    shared.wake();
-                }
-            };
-            let thread = std::thread::Builder::new()
-                .name("proxy-names".to_owned())
-                .stack_size(STACK_BYTES);
-            if thread.spawn(work).is_err() {
-                return false;
-            }
-            self.resolver = Some(ask);
-        }
-        self.resolver
-            .as_ref()
-            .is_some_and(|resolver| resolver.try_send((key, name)).is_ok())
     }
 
     fn close_all(&mut self) {
@@ -608,9 +430,7 @@ impl Engine {
 
     fn end(mut self) {
         self.close_all();
-        let mut wanted = self.shared.lock();
-        wanted.stop = true;
-        self.shared.applied.notify_all();
+        self.desk.leave();
     }
 }
 
@@ -618,9 +438,11 @@ fn place(key: u64) -> usize {
     ((key & 0xffff_ffff) >> 1) as usize
 }
 
-/// FNV-1a.
-fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+/// Begins to connect; false when that can't even begin.
+fn connect(io: &mut Io, desk: &mut Desk, connection: &mut Connection, upstream: Upstream) -> bool {
+    connection.routed = true;
+    match upstream {
+        Upstream::Address(address) => connection.connect(io, vec![address]),
+        Upstream::Name(name) => desk.resolve(connection.key, &name),
+    }
 }

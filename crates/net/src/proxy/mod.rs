@@ -11,13 +11,20 @@
 #[cfg(target_os = "linux")]
 mod connection_linux;
 #[cfg(target_os = "linux")]
+mod control_linux;
+#[cfg(target_os = "linux")]
 mod engine_linux;
 #[cfg(target_os = "linux")]
 mod shape;
 #[cfg(target_os = "linux")]
-mod store;
+mod store_linux;
+pub mod tls;
 mod toxic;
+#[cfg(target_os = "linux")]
+mod udp_linux;
 
 #[cfg(target_os = "linux")]
 pub use engine_linux::{CONNECTIONS_MAX, Proxy};
-pub use toxic::{Applied, Direction, Stats, Toxic, Upstream};
+pub use toxic::{Applied, Direction, Route, Stats, Toxic, Upstream};
+#[cfg(target_os = "linux")]
+pub use udp_linux::{FLOW_IDLE_MS_MAX, FLOWS_MAX, UdpProxy};

@@ -102,6 +102,28 @@ impl std::fmt::Display for Upstream {
     }
 }
 
+/// Where connections lead that ask for a server name in TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// `example.com`, or `*.example.com` for all names with one label more.
+    pub server_name: String,
+    pub upstream: Upstream,
+}
+
+impl Route {
+    /// Whether it is for this name. Case doesn't matter.
+    pub fn is_for(&self, name: &str) -> bool {
+        let own = self.server_name.to_ascii_lowercase();
+        let name = name.to_ascii_lowercase();
+        match own.strip_prefix("*.") {
+            Some(domain) => name
+                .split_once('.')
+                .is_some_and(|(label, rest)| !label.is_empty() && rest == domain),
+            None => own == name && !name.is_empty(),
+        }
+    }
+}
+
 /// Counts since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
