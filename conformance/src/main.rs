@@ -4,9 +4,12 @@
 //! - `bench abort --program P [--runs N]`: from a breach or a kill switch to everything undone
 //! - `SUITE [DIR]`: one line for each case that differs, then `N of M`
 //! - `soak NAME --program P --runs N --seed S`: campaigns
+//! - `toxiproxy [record VERSION]`: Toxiproxy's clients over its API and ours, or what its server answers, written down
+//! - `bench proxy [PEER [GROUP…]]`: our fault proxy beside toxiproxy-server, and the bars of each figure
 //! - `interop [--python P] [--npm DIR]`: other people's programs over what we write
 
 mod bench_abort;
+mod bench_proxy;
 mod chaos_kill;
 mod expected;
 mod interop;
@@ -15,6 +18,8 @@ mod mutate;
 mod playbook_kill;
 mod shop;
 mod suites;
+mod toxiproxy;
+mod toxiproxy_soak;
 
 use std::process::ExitCode;
 
@@ -23,16 +28,21 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["bench", "abort", rest @ ..] => bench_abort::run(&flags(rest)),
+        ["bench", "proxy", rest @ ..] => bench_proxy::run(rest.first().copied(), rest.get(1..).unwrap_or_default()),
+        ["__proxy", upstream] => bench_proxy::serve(upstream),
         ["interop", rest @ ..] => interop::run(&flags(rest)),
         ["soak", "bundles", rest @ ..] => mutate::run(&flags(rest)),
         ["soak", "chaos-kill", rest @ ..] => chaos_kill::run(&flags(rest)),
         ["soak", "playbooks", rest @ ..] => playbook_kill::run(&flags(rest)),
         [playbook_kill::CHILD, folder] => playbook_kill::child(folder),
         ["soak", "release-kill", rest @ ..] => kill::run(&flags(rest)),
+        ["soak", "toxiproxy-api", rest @ ..] => toxiproxy_soak::run(&flags(rest)),
+        ["toxiproxy"] => toxiproxy::run(),
+        ["toxiproxy", "record", version] => toxiproxy::record(version),
         [suite] => suites::run(suite, None),
         [suite, folder] => suites::run(suite, Some(folder)),
         _ => Err(
-            "usage: conform SUITE [DIR] | soak bundles|playbooks|release-kill --program P --runs N --seed S | interop"
+            "usage: conform SUITE [DIR] | toxiproxy [record VERSION] | soak NAME --program P --runs N --seed S | bench abort|proxy … | interop"
                 .to_owned(),
         ),
     };

@@ -1,3 +1,6 @@
+//! `bench proxy [GROUP…]`: our fault proxy beside toxiproxy-server; the driver is in `conformance`, and a figure that
+//! misses its bar makes it fail, as does a peer that is absent.
+//!
 //! `bench check [TREE [ADVISORIES]]`: our `check` and the peers on the same tree, in turn, in one run.
 //!
 //! CPU time, wall time and peak memory of each whole process, as medians, and the ratio to ours; and how much each
@@ -42,7 +45,8 @@ pub fn run(args: &[&str]) -> Result<(), String> {
         ["check", tree] => check(tree, None),
         ["check", tree, advisories] => check(tree, Some(advisories)),
         ["abort"] => abort(),
-        _ => Err("usage: cargo xtask bench check [TREE [ADVISORIES]] | abort".to_owned()),
+        ["proxy", groups @ ..] => proxy(groups),
+        _ => Err("usage: cargo xtask bench check [TREE [ADVISORIES]] | abort | proxy [GROUP…]".to_owned()),
     }
 }
 
@@ -52,6 +56,23 @@ fn abort() -> Result<(), String> {
     let program = tools::target().join("release/proofmark").display().to_string();
     let run = ["run", "--quiet", "--release", "-p", "conformance", "--"];
     tools::cargo(&[&run[..], &["bench", "abort", "--program", &program]].concat())
+}
+
+fn proxy(groups: &[&str]) -> Result<(), String> {
+    let peer = tools::find("toxiproxy-server").ok_or("toxiproxy-server is absent: ../shared/peers installs it")?;
+    let peer = peer.display().to_string();
+    let run = [
+        "run",
+        "--quiet",
+        "--release",
+        "-p",
+        "conformance",
+        "--",
+        "bench",
+        "proxy",
+        peer.as_str(),
+    ];
+    tools::cargo(&[&run, groups].concat())
 }
 
 fn check(tree: &str, advisories: Option<&str>) -> Result<(), String> {

@@ -11,6 +11,7 @@ const CAMPAIGNS: &[(&str, u64)] = &[
     ("chaos-kill", 1_000),
     ("faults", 20),
     ("playbooks", 300),
+    ("toxiproxy-api", 1_000_000),
 ];
 
 pub fn run(args: &[&str]) -> Result<(), String> {

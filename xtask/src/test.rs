@@ -9,13 +9,18 @@ use std::time::Instant;
 
 use crate::{codegen, layers, soak, tools, transcripts};
 
-const PYTHON_PACKAGES: [&str; 2] = ["securesystemslib[crypto]==1.6.0", "jsonschema==4.26.0"];
-const NPM_PACKAGES: [&str; 5] = [
+const PYTHON_PACKAGES: [&str; 3] = [
+    "securesystemslib[crypto]==1.6.0",
+    "jsonschema==4.26.0",
+    "toxiproxy-python==0.1.1",
+];
+const NPM_PACKAGES: [&str; 6] = [
     "@cyclonedx/cyclonedx-library@10",
     "ajv@8",
     "ajv-formats@3",
     "ajv-formats-draft2019@1",
     "libxmljs2@0.37",
+    "toxiproxy-node-client@4.1.0",
 ];
 
 /// Runs all steps, or those named.
@@ -113,7 +118,7 @@ fn python(not_run: &mut Vec<String>) {
     let venv = tool_folder("venv");
     let python = venv.join("bin/python").display().to_string();
     if Command::new(&python)
-        .args(["-c", "import securesystemslib, jsonschema"])
+        .args(["-c", "import securesystemslib, jsonschema, toxiproxy"])
         .output()
         .is_ok_and(|out| out.status.success())
     {
@@ -128,14 +133,18 @@ fn python(not_run: &mut Vec<String>) {
     let done = tools::run("python3", &["-m", "venv", &folder]).and_then(|()| tools::run(&python, &install));
     if let Err(problem) = done {
         not_run.push(format!(
-            "securesystemslib over our envelopes, jsonschema over our playbooks: {problem}"
+            "securesystemslib over our envelopes, jsonschema over our playbooks, toxiproxy-python over our API: {problem}"
         ));
     }
 }
 
 fn npm(not_run: &mut Vec<String>) {
     let folder = tool_folder("npm");
-    if folder.join("node_modules/@cyclonedx/cyclonedx-library").is_dir() {
+    let installed = |module: &&str| folder.join("node_modules").join(module).is_dir();
+    if ["@cyclonedx/cyclonedx-library", "toxiproxy-node-client"]
+        .iter()
+        .all(installed)
+    {
         return;
     }
     let prefix = folder.display().to_string();
@@ -152,7 +161,9 @@ fn npm(not_run: &mut Vec<String>) {
     ]
     .concat();
     if let Err(problem) = tools::run("npm", &install) {
-        not_run.push(format!("the CycloneDX library over our SBOM: {problem}"));
+        not_run.push(format!(
+            "the CycloneDX library over our SBOM, toxiproxy-node-client over our API: {problem}"
+        ));
     }
 }
 

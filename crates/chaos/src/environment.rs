@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use evidence::Now;
-use net::proxy::Toxic;
+use net::proxy::Applied;
 
 use crate::experiment::Experiment;
 use crate::fault::Fault;
@@ -31,10 +31,10 @@ pub trait Environment: Send + Sync {
     fn active<'a>(&'a self, role: &'a str, policy: &'a str) -> BoxFuture<'a, Vec<CredentialRef>>;
 
     /// Replaces the toxics of a link, in the worker process.
-    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>>;
+    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Applied>) -> BoxFuture<'a, Result<(), String>>;
 
     /// The toxics of a link as the worker process has them.
-    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>>;
+    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>>;
 
     /// Tells whoever outlives this process that everything must be undone by `deadline` (boot time). Nothing is
     /// injected when that fails.

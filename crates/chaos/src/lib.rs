@@ -34,6 +34,7 @@ pub mod strike;
 mod target;
 #[cfg(unix)]
 mod toolkit;
+pub mod toxiproxy;
 mod watch;
 
 pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};

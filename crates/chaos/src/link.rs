@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use net::proxy::Toxic;
+use net::proxy::{Applied, Direction, Toxic};
 use serde_json::Value;
 
 use crate::environment::{BoxFuture, Environment};
@@ -58,7 +58,7 @@ impl Link {
         toxic: Toxic,
     ) -> BoxFuture<'a, Result<Injected, String>> {
         Box::pin(async move {
-            environment.toxics(&self.name, vec![toxic]).await?;
+            environment.toxics(&self.name, vec![applied(toxic)]).await?;
             Ok(Injected::default())
         })
     }
@@ -68,7 +68,7 @@ impl Link {
         environment: &'a dyn Environment,
         toxic: Toxic,
     ) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.expect(environment, &[toxic]).await })
+        Box::pin(async move { self.expect(environment, &[applied(toxic)]).await })
     }
 
     pub(crate) fn clear<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<Undone, String>> {
@@ -79,7 +79,7 @@ impl Link {
         })
     }
 
-    async fn expect(&self, environment: &dyn Environment, toxics: &[Toxic]) -> Result<(), String> {
+    async fn expect(&self, environment: &dyn Environment, toxics: &[Applied]) -> Result<(), String> {
         let found = environment.read_toxics(&self.name).await?;
         if found == toxics {
             Ok(())
@@ -92,4 +92,9 @@ impl Link {
             ))
         }
     }
+}
+
+/// How a link's fault is applied: to what the called service answers, on every connection, until it is cleared.
+fn applied(toxic: Toxic) -> Applied {
+    Applied::new("fault", toxic, Direction::Down)
 }

@@ -32,7 +32,7 @@ mod linux {
     use chaos::process::{Warden, Worker, wait_for_last_warden};
     use chaos::{State, UndoClass, UndoJournal};
     use host::DiskStorage;
-    use net::proxy::Toxic;
+    use net::proxy::{Applied, Direction, Toxic};
     use rustix::process::{Pid, Signal, kill_process};
     use testkit::Rng;
 
@@ -170,6 +170,10 @@ mod linux {
         found
     }
 
+    fn down(toxic: Toxic) -> Vec<Applied> {
+        vec![Applied::new("fault", toxic, Direction::Down)]
+    }
+
     fn links_carry_traffic_and_toxics() {
         let runtime = runtime();
         let (first, second) = (upstream("first"), upstream("second"));
@@ -177,16 +181,18 @@ mod linux {
         let worker = Worker::spawn(&exe(), vec![a_link, b_link]).unwrap();
         assert_eq!(ask(a).unwrap().0, "first hello");
         assert_eq!(ask(b).unwrap().0, "second hello");
-        let slow = vec![Toxic::Latency {
+        let slow = down(Toxic::Latency {
             delay_ms: 150,
             jitter_ms: 0,
-        }];
+        });
         runtime.block_on(worker.set("a", slow.clone())).unwrap();
         assert_eq!(runtime.block_on(worker.get("a")).unwrap(), slow);
         assert_eq!(runtime.block_on(worker.get("b")).unwrap(), []);
         assert!(ask(a).unwrap().1 >= Duration::from_millis(150));
         assert!(ask(b).unwrap().1 < Duration::from_millis(140));
-        runtime.block_on(worker.set("b", vec![Toxic::Reset])).unwrap();
+        runtime
+            .block_on(worker.set("b", down(Toxic::Reset { after_ms: 0 })))
+            .unwrap();
         assert!(ask(b).is_err());
         runtime.block_on(worker.set("b", vec![])).unwrap();
         assert_eq!(ask(b).unwrap().0, "second hello");
@@ -204,7 +210,9 @@ mod linux {
         let (address, link) = link("a", first);
         let worker = Worker::spawn(&exe(), vec![link]).unwrap();
         runtime.block_on(worker.set_upstream("a", second)).unwrap();
-        runtime.block_on(worker.set("a", vec![Toxic::Reset])).unwrap();
+        runtime
+            .block_on(worker.set("a", down(Toxic::Reset { after_ms: 0 })))
+            .unwrap();
         assert!(ask(address).is_err());
         let old = worker.pid();
         kill(old, Signal::KILL);
@@ -358,13 +366,13 @@ mod linux {
         for round in 0u64.. {
             let _ = fs::write(scratch.join(format!("deep/folder/{}", round % 64)), "x");
             let (class, toxics) = match round % 3 {
-                0 => (UndoClass::ProcessBounded, vec![Toxic::Reset]),
+                0 => (UndoClass::ProcessBounded, down(Toxic::Reset { after_ms: 0 })),
                 1 => (
                     UndoClass::ProcessBounded,
-                    vec![Toxic::Latency {
+                    down(Toxic::Latency {
                         delay_ms: 50,
                         jitter_ms: 0,
-                    }],
+                    }),
                 ),
                 _ => (UndoClass::Irreversible, vec![]),
             };

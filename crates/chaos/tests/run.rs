@@ -8,7 +8,7 @@ use chaos::{
 };
 use evidence::predicates::ChaosExperiment;
 use evidence::{Now, Timestamp};
-use net::proxy::Toxic;
+use net::proxy::{Applied, Toxic};
 use serde_json::json;
 use telemetry::{Event, SigmaRules};
 use testkit::SimStorage;
@@ -81,12 +81,12 @@ struct Scripted {
 #[derive(Default)]
 struct World {
     injected: Option<Instant>,
-    toxics: Vec<Toxic>,
+    toxics: Vec<Applied>,
     cleared: Option<Instant>,
     lines_sent: u32,
     stubborn: u32,
     /// Toxics that were ever set.
-    history: Vec<Vec<Toxic>>,
+    history: Vec<Vec<Applied>>,
 }
 
 impl Scripted {
@@ -135,7 +135,10 @@ impl Scripted {
         let toxics = self.world.lock().unwrap().toxics.clone();
         match toxics.first() {
             _ if self.script.link_unused => {}
-            Some(Toxic::Latency { delay_ms, .. }) => sleep(Duration::from_millis(*delay_ms)).await,
+            Some(Applied {
+                toxic: Toxic::Latency { delay_ms, .. },
+                ..
+            }) => sleep(Duration::from_millis(*delay_ms)).await,
             Some(_) => return Err("connection reset".to_owned()),
             None => {}
         }
@@ -201,7 +204,7 @@ impl Environment for Scripted {
         })
     }
 
-    fn toxics<'a>(&'a self, _: &'a str, toxics: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>> {
+    fn toxics<'a>(&'a self, _: &'a str, toxics: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let mut world = self.world.lock().unwrap();
             if toxics.is_empty() && world.stubborn > 0 {
@@ -216,7 +219,7 @@ impl Environment for Scripted {
         })
     }
 
-    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>> {
+    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
         Box::pin(async move {
             let lost = self.script.toxics_lost
                 && self
@@ -375,7 +378,15 @@ async fn a_link_is_slowed_then_reset() {
         jitter_ms: 0,
     };
     let world = ran.environment.world.lock().unwrap();
-    assert_eq!(world.history, [vec![slowed], vec![], vec![Toxic::Reset], vec![]]);
+    let toxics: Vec<Vec<Toxic>> = world
+        .history
+        .iter()
+        .map(|set| set.iter().map(|applied| applied.toxic).collect())
+        .collect();
+    assert_eq!(
+        toxics,
+        [vec![slowed], vec![], vec![Toxic::Reset { after_ms: 0 }], vec![]]
+    );
     assert_eq!(ran.journal.pending(), []);
     assert!(evidence.workload["failed"] > 0);
 }
@@ -797,10 +808,10 @@ impl Environment for NoClock {
     fn active<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Vec<CredentialRef>> {
         Box::pin(async { Vec::new() })
     }
-    fn toxics<'a>(&'a self, _: &'a str, _: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>> {
+    fn toxics<'a>(&'a self, _: &'a str, _: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async { Err("none".to_owned()) })
     }
-    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>> {
+    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
         Box::pin(async { Err("none".to_owned()) })
     }
     fn poll_logs(&self, _: Duration) -> Vec<Event> {

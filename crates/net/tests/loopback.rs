@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use net::http::{self, Client, Handler, HttpError, Limits, Request, Response, Server, ServerLimits};
 use net::load::{self, Plan};
-use net::proxy::{Proxy, Toxic};
+use net::proxy::{Applied, Direction, Proxy, Toxic};
 use net::router::{ARM_HEADER, Arm, Router, RouterLimits, WeightsError};
 use proptest::prelude::*;
 
@@ -68,6 +68,11 @@ fn limits(timeout_ms: u64) -> Limits {
         timeout_ms,
         ..Limits::default()
     }
+}
+
+/// One toxic on what the upstream sends.
+fn down(toxic: Toxic) -> Vec<Applied> {
+    vec![Applied::new("toxic", toxic, Direction::Down)]
 }
 
 async fn get(address: SocketAddr, path: &str) -> Result<Response, HttpError> {
@@ -160,21 +165,21 @@ fn requests_that_can_not_be_formed_are_errors_without_their_values() {
 fn a_client_reuses_its_connection_and_survives_a_restart() {
     run(async {
         let server = server();
-        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address());
+        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address().into());
         let client = Client::new(proxy.address());
         for _ in 0..20 {
             client.send(Request::get("/"), &limits(5_000)).await.unwrap();
         }
         assert_eq!(proxy.stats().connections_total, 1);
         // The kept connection is reset behind the client's back.
-        proxy.set(vec![Toxic::Reset]);
+        proxy.set(down(Toxic::Reset { after_ms: 0 }));
         assert!(client.send(Request::get("/"), &limits(5_000)).await.is_err());
         proxy.set(Vec::new());
         client
             .send(Request::post_json("/echo", "{}"), &limits(5_000))
             .await
             .unwrap();
-        proxy.stop().await;
+        proxy.stop();
         assert_eq!(proxy.stats().connections_open, 0);
     });
 }
@@ -226,7 +231,7 @@ proptest! {
 fn a_proxy_without_toxics_changes_nothing() {
     run(async {
         let server = server();
-        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address());
+        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address().into());
         let body: Vec<u8> = (0..3_000_000u32).map(|n| (n / 7) as u8).collect();
         let request = Request {
             method: "POST".into(),
@@ -242,7 +247,7 @@ fn a_proxy_without_toxics_changes_nothing() {
         );
         let stats = proxy.stats();
         assert!(stats.bytes_up > 3_000_000 && stats.bytes_down > 3_000_000, "{stats:?}");
-        proxy.stop().await;
+        proxy.stop();
     });
 }
 
@@ -250,14 +255,14 @@ fn a_proxy_without_toxics_changes_nothing() {
 fn latency_is_added_once_and_goes_away_at_once() {
     run(async {
         let server = server();
-        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address());
+        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address().into());
         let client = Arc::new(Client::new(proxy.address()));
         client.send(Request::get("/"), &limits(5_000)).await.unwrap();
 
-        proxy.set(vec![Toxic::Latency {
+        proxy.set(down(Toxic::Latency {
             delay_ms: 200,
             jitter_ms: 20,
-        }]);
+        }));
         for _ in 0..3 {
             let timed = client.timed(Request::get("/"), &limits(5_000)).await;
             timed.response.unwrap();
@@ -271,10 +276,10 @@ fn latency_is_added_once_and_goes_away_at_once() {
         );
 
         // What is held back is let go as soon as the toxic is lifted.
-        proxy.set(vec![Toxic::Latency {
+        proxy.set(down(Toxic::Latency {
             delay_ms: 60_000,
             jitter_ms: 0,
-        }]);
+        }));
         let waiting = tokio::spawn({
             let client = client.clone();
             async move { client.timed(Request::get("/"), &limits(30_000)).await }
@@ -292,7 +297,7 @@ fn latency_is_added_once_and_goes_away_at_once() {
 fn reset_is_a_real_rst_on_open_and_new_connections() {
     run(async {
         let server = server();
-        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address());
+        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address().into());
         let at = proxy.address();
         let (ready, is_ready) = tokio::sync::oneshot::channel();
         let open = tokio::task::spawn_blocking(move || {
@@ -309,8 +314,8 @@ fn reset_is_a_real_rst_on_open_and_new_connections() {
         while proxy.stats().bytes_up == 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        proxy.set(vec![Toxic::Reset]);
-        assert_eq!(proxy.toxics(), [Toxic::Reset]);
+        proxy.set(down(Toxic::Reset { after_ms: 0 }));
+        assert_eq!(proxy.toxics(), down(Toxic::Reset { after_ms: 0 }));
         let (kind, elapsed) = open.await.unwrap();
         assert_eq!(kind, std::io::ErrorKind::ConnectionReset);
         assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
@@ -330,9 +335,9 @@ fn reset_is_a_real_rst_on_open_and_new_connections() {
 fn timeout_swallows_and_never_garbles() {
     run(async {
         let server = server();
-        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address());
+        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address().into());
         let client = Arc::new(Client::new(proxy.address()));
-        proxy.set(vec![Toxic::Timeout]);
+        proxy.set(down(Toxic::Timeout { timeout_ms: 0 }));
         let error = client.send(Request::get("/"), &limits(100)).await.unwrap_err();
         assert_eq!(error, HttpError::Timeout { after_ms: 100 });
 
@@ -354,14 +359,14 @@ fn timeout_swallows_and_never_garbles() {
 fn bandwidth_and_limit_are_kept() {
     run(async {
         let server = server();
-        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address());
-        proxy.set(vec![Toxic::Bandwidth {
+        let proxy = Proxy::start(net::loopback_listener().unwrap(), server.address().into());
+        proxy.set(down(Toxic::Bandwidth {
             bytes_per_second: 200_000,
-        }]);
+        }));
         let timed = http::timed(proxy.address(), Request::get("/big/100000"), &limits(20_000)).await;
         assert_eq!(timed.response.unwrap().body.len(), 100_000);
         assert!((400..5_000).contains(&timed.elapsed.as_millis()), "{:?}", timed.elapsed);
-        proxy.set(vec![Toxic::Limit { bytes: 5_000 }]);
+        proxy.set(down(Toxic::Limit { bytes: 5_000 }));
         assert!(matches!(
             get(proxy.address(), "/big/100000").await,
             Err(HttpError::Closed(_))
@@ -374,7 +379,7 @@ fn bandwidth_and_limit_are_kept() {
 fn a_proxy_whose_upstream_is_gone_resets() {
     run(async {
         let gone = net::loopback_listener().unwrap().local_addr().unwrap();
-        let proxy = Proxy::start(net::loopback_listener().unwrap(), gone);
+        let proxy = Proxy::start(net::loopback_listener().unwrap(), gone.into());
         assert!(matches!(
             get(proxy.address(), "/").await,
             Err(HttpError::Closed(_) | HttpError::Connect(_))

@@ -17,6 +17,7 @@ mod environment;
 mod error;
 mod evidence_log;
 pub mod explain;
+pub mod fault_proxy;
 mod gate;
 pub mod home;
 pub mod init;

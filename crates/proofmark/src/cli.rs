@@ -217,6 +217,8 @@ pub enum Chaos {
         #[arg(default_value = ".")]
         path: PathBuf,
     },
+    /// Serve Toxiproxy's HTTP API: its clients work unmodified. Every fault ends with this process
+    Proxy(ChaosProxy),
     /// Undo what a release or experiment that was killed left behind, and nothing more; each begins with the same
     Undo {
         /// Folder of proofmark.toml
@@ -272,6 +274,39 @@ pub enum ChaosFor {
     Legal,
     /// That it runs in production
     Run,
+}
+
+#[derive(Debug, Args)]
+pub struct ChaosProxy {
+    /// Where the API listens
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8474")]
+    pub listen: String,
+    /// As toxiproxy-server has it; default: the host of `--listen`
+    #[arg(long)]
+    pub host: Option<String>,
+    /// As toxiproxy-server has it; default: the port of `--listen`
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Proxies to begin with: a toxiproxy.json
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl ChaosProxy {
+    /// `--listen`, with what `--host` and `--port` say instead.
+    pub fn address(&self) -> String {
+        if self.host.is_none() && self.port.is_none() {
+            return self.listen.clone();
+        }
+        let (host, port) = self.listen.rsplit_once(':').unwrap_or((&self.listen, ""));
+        let host = match &self.host {
+            Some(host) if host.contains(':') && !host.starts_with('[') => &format!("[{host}]"),
+            Some(host) => host,
+            None => host,
+        };
+        let port = self.port.map_or_else(|| port.to_owned(), |port| port.to_string());
+        format!("{host}:{port}")
+    }
 }
 
 #[derive(Debug, Subcommand)]

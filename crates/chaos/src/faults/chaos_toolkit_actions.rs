@@ -56,6 +56,11 @@ pub(super) const ENTRY: Entry = Entry {
 /// It is made of a whole file, never of a `[[fault]]`.
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let message = "`chaos-toolkit-actions` is the method of a Chaos Toolkit file".to_owned();
-    section.problem("id", "chaos/unknown-fault", message, "run that file: `proofmark chaos run FILE.json`");
+    section.problem(
+        "id",
+        "chaos/unknown-fault",
+        message,
+        "run that file: `proofmark chaos run FILE.json`",
+    );
     None
 }

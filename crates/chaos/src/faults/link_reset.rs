@@ -112,7 +112,7 @@ impl Fault for LinkReset {
         environment: &'a dyn Environment,
         _: &'a Record,
     ) -> BoxFuture<'a, Result<Injected, String>> {
-        self.link.inject(environment, Toxic::Reset)
+        self.link.inject(environment, Toxic::Reset { after_ms: 0 })
     }
 
     fn in_force<'a>(
@@ -121,7 +121,7 @@ impl Fault for LinkReset {
         _: &'a Record,
         _: &'a Injected,
     ) -> BoxFuture<'a, Result<(), String>> {
-        self.link.in_force(environment, Toxic::Reset)
+        self.link.in_force(environment, Toxic::Reset { after_ms: 0 })
     }
 
     /// Some request could not be served before the link worked again.

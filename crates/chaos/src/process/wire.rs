@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! length of the JSON text, 4 bytes, big endian
-//! {"v":1,"id":7,"ask":{"do":"set-toxics","link":"storefront-ledger","toxics":[{"kind":"reset"}]}}
+//! {"v":1,"id":7,"ask":{"do":"set-upstream","link":"storefront-ledger","upstream":"127.0.0.1:7000"}}
 //! ```
 //!
 //! The supervisor asks, the other answers with the same id: `{"v":1,"id":7,"answer":{"said":"done"}}`. Another
@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
-use net::proxy::Toxic;
+use std::time::Duration;
+
+use net::proxy::{Applied, Direction, Toxic};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -45,7 +47,7 @@ pub(super) enum Ask {
     Ping,
     SetToxics {
         link: String,
-        toxics: Vec<WireToxic>,
+        toxics: Vec<WireApplied>,
     },
     GetToxics {
         link: String,
@@ -80,19 +82,92 @@ pub(super) enum Ask {
 #[serde(tag = "said", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Answer {
     Done,
-    Toxics { toxics: Vec<WireToxic> },
+    Toxics { toxics: Vec<WireApplied> },
     Refused { reason: String },
+}
+
+/// [`Applied`] as it is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireApplied {
+    name: String,
+    toxic: WireToxic,
+    direction: WireDirection,
+    toxicity: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time_to_live_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum WireDirection {
+    Up,
+    Down,
 }
 
 /// [`Toxic`] as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum WireToxic {
-    Latency { delay_ms: u64, jitter_ms: u64 },
-    Bandwidth { bytes_per_second: u64 },
-    Reset,
-    Timeout,
-    Limit { bytes: u64 },
+    Latency {
+        delay_ms: u64,
+        jitter_ms: u64,
+    },
+    Bandwidth {
+        bytes_per_second: u64,
+    },
+    SlowClose {
+        delay_ms: u64,
+    },
+    Timeout {
+        timeout_ms: u64,
+    },
+    Reset {
+        after_ms: u64,
+    },
+    Slicer {
+        average_bytes: u64,
+        variation_bytes: u64,
+        delay_us: u64,
+    },
+    Limit {
+        bytes: u64,
+    },
+    Loss {
+        per_mille: u16,
+    },
+}
+
+impl From<Applied> for WireApplied {
+    fn from(applied: Applied) -> Self {
+        WireApplied {
+            name: applied.name,
+            toxic: applied.toxic.into(),
+            direction: match applied.direction {
+                Direction::Up => WireDirection::Up,
+                Direction::Down => WireDirection::Down,
+            },
+            toxicity: applied.toxicity,
+            time_to_live_ms: applied
+                .time_to_live
+                .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
+impl From<WireApplied> for Applied {
+    fn from(applied: WireApplied) -> Self {
+        Applied {
+            name: applied.name,
+            toxic: applied.toxic.into(),
+            direction: match applied.direction {
+                WireDirection::Up => Direction::Up,
+                WireDirection::Down => Direction::Down,
+            },
+            toxicity: applied.toxicity,
+            time_to_live: applied.time_to_live_ms.map(Duration::from_millis),
+        }
+    }
 }
 
 impl From<Toxic> for WireToxic {
@@ -100,9 +175,20 @@ impl From<Toxic> for WireToxic {
         match toxic {
             Toxic::Latency { delay_ms, jitter_ms } => WireToxic::Latency { delay_ms, jitter_ms },
             Toxic::Bandwidth { bytes_per_second } => WireToxic::Bandwidth { bytes_per_second },
-            Toxic::Reset => WireToxic::Reset,
-            Toxic::Timeout => WireToxic::Timeout,
+            Toxic::SlowClose { delay_ms } => WireToxic::SlowClose { delay_ms },
+            Toxic::Timeout { timeout_ms } => WireToxic::Timeout { timeout_ms },
+            Toxic::Reset { after_ms } => WireToxic::Reset { after_ms },
+            Toxic::Slicer {
+                average_bytes,
+                variation_bytes,
+                delay_us,
+            } => WireToxic::Slicer {
+                average_bytes,
+                variation_bytes,
+                delay_us,
+            },
             Toxic::Limit { bytes } => WireToxic::Limit { bytes },
+            Toxic::Loss { per_mille } => WireToxic::Loss { per_mille },
         }
     }
 }
@@ -112,9 +198,20 @@ impl From<WireToxic> for Toxic {
         match toxic {
             WireToxic::Latency { delay_ms, jitter_ms } => Toxic::Latency { delay_ms, jitter_ms },
             WireToxic::Bandwidth { bytes_per_second } => Toxic::Bandwidth { bytes_per_second },
-            WireToxic::Reset => Toxic::Reset,
-            WireToxic::Timeout => Toxic::Timeout,
+            WireToxic::SlowClose { delay_ms } => Toxic::SlowClose { delay_ms },
+            WireToxic::Timeout { timeout_ms } => Toxic::Timeout { timeout_ms },
+            WireToxic::Reset { after_ms } => Toxic::Reset { after_ms },
+            WireToxic::Slicer {
+                average_bytes,
+                variation_bytes,
+                delay_us,
+            } => Toxic::Slicer {
+                average_bytes,
+                variation_bytes,
+                delay_us,
+            },
             WireToxic::Limit { bytes } => Toxic::Limit { bytes },
+            WireToxic::Loss { per_mille } => Toxic::Loss { per_mille },
         }
     }
 }
@@ -193,14 +290,24 @@ mod tests {
             Ask::SetToxics {
                 link: "a-b".to_owned(),
                 toxics: vec![
-                    WireToxic::Latency {
-                        delay_ms: 4,
-                        jitter_ms: 0,
-                    },
-                    WireToxic::Reset,
+                    Applied::new(
+                        "slow",
+                        Toxic::Latency {
+                            delay_ms: 4,
+                            jitter_ms: 0,
+                        },
+                        Direction::Down,
+                    )
+                    .into(),
+                    Applied {
+                        toxicity: 0.5,
+                        time_to_live: Some(Duration::from_millis(250)),
+                        ..Applied::new("cut", Toxic::Reset { after_ms: 0 }, Direction::Up)
+                    }
+                    .into(),
                 ],
             },
-            r#"{"v":1,"id":7,"ask":{"do":"set-toxics","link":"a-b","toxics":[{"kind":"latency","delay_ms":4,"jitter_ms":0},{"kind":"reset"}]}}"#,
+            r#"{"v":1,"id":7,"ask":{"do":"set-toxics","link":"a-b","toxics":[{"name":"slow","toxic":{"kind":"latency","delay_ms":4,"jitter_ms":0},"direction":"down","toxicity":1.0},{"name":"cut","toxic":{"kind":"reset","after_ms":0},"direction":"up","toxicity":0.5,"time_to_live_ms":250}]}}"#,
         );
         check(
             Ask::SetUpstream {
@@ -220,11 +327,21 @@ mod tests {
                 jitter_ms: 2,
             },
             Toxic::Bandwidth { bytes_per_second: 3 },
-            Toxic::Reset,
-            Toxic::Timeout,
-            Toxic::Limit { bytes: 4 },
+            Toxic::SlowClose { delay_ms: 4 },
+            Toxic::Timeout { timeout_ms: 5 },
+            Toxic::Reset { after_ms: 6 },
+            Toxic::Slicer {
+                average_bytes: 7,
+                variation_bytes: 8,
+                delay_us: 9,
+            },
+            Toxic::Limit { bytes: 10 },
+            Toxic::Loss { per_mille: 11 },
         ] {
-            assert_eq!(Toxic::from(WireToxic::from(toxic)), toxic);
+            for direction in [Direction::Up, Direction::Down] {
+                let applied = Applied::new("name", toxic, direction);
+                assert_eq!(Applied::from(WireApplied::from(applied.clone())), applied);
+            }
         }
     }
 

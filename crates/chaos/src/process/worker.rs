@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use net::proxy::{Proxy, Toxic};
-use tokio::runtime::Runtime;
+use net::proxy::{Applied, Proxy};
 
 use super::ProcessError;
 use super::helper::{Helper, Start, inherited};
-use super::wire::{self, Answer, Ask, Request, Response, VERSION, WireToxic};
+use super::wire::{self, Answer, Ask, Request, Response, VERSION, WireApplied};
 
 const ROLE: &str = "worker";
 /// A supervisor that says nothing for longer is as good as dead, in milliseconds.
@@ -56,8 +55,8 @@ impl Worker {
     }
 
     /// Replaces the toxics of a link.
-    pub async fn set(&self, link: &str, toxics: Vec<Toxic>) -> Result<(), ProcessError> {
-        let toxics = toxics.into_iter().map(WireToxic::from).collect();
+    pub async fn set(&self, link: &str, toxics: Vec<Applied>) -> Result<(), ProcessError> {
+        let toxics = toxics.into_iter().map(WireApplied::from).collect();
         self.done(Ask::SetToxics {
             link: link.to_owned(),
             toxics,
@@ -66,9 +65,9 @@ impl Worker {
     }
 
     /// The toxics of a link, as its connections have them.
-    pub async fn get(&self, link: &str) -> Result<Vec<Toxic>, ProcessError> {
+    pub async fn get(&self, link: &str) -> Result<Vec<Applied>, ProcessError> {
         match self.helper().ask(Ask::GetToxics { link: link.to_owned() }).await? {
-            Answer::Toxics { toxics } => Ok(toxics.into_iter().map(Toxic::from).collect()),
+            Answer::Toxics { toxics } => Ok(toxics.into_iter().map(Applied::from).collect()),
             answer => Err(refused(answer)),
         }
     }
@@ -179,12 +178,7 @@ fn serve(args: &[String]) -> Result<(), String> {
     control
         .set_read_timeout(Some(Duration::from_millis(SILENCE_MS_MAX)))
         .map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let mut proxies = Proxies::start(runtime, links)?;
+    let proxies = Proxies::start(links)?;
     // The end of the stream, silence and nonsense all end the process, and the kernel closes every connection.
     while let Ok(Some(Request { v: VERSION, id, ask })) = wire::read(&mut control) {
         let answer = proxies.answer(ask);
@@ -218,45 +212,35 @@ fn parse(args: &[String]) -> Result<(&str, Named<'_>), String> {
 }
 
 /// The links of the worker.
-struct Proxies {
-    runtime: Runtime,
-    links: BTreeMap<String, (TcpListener, Proxy)>,
-}
+struct Proxies(BTreeMap<String, Proxy>);
 
 impl Proxies {
-    fn start(runtime: Runtime, links: Named<'_>) -> Result<Proxies, String> {
-        let mut proxies = Proxies {
-            runtime,
-            links: BTreeMap::new(),
-        };
+    fn start(links: Named<'_>) -> Result<Proxies, String> {
+        let mut proxies = BTreeMap::new();
         for (name, fd, upstream) in links {
             let listener = TcpListener::from(inherited(fd)?);
-            let upstream = upstream
+            let upstream: SocketAddr = upstream
                 .parse()
                 .map_err(|_| format!("`{upstream}` is not an address"))?;
-            let proxy = proxies.proxy(&listener, upstream)?;
-            proxies.links.insert(name.to_owned(), (listener, proxy));
+            proxies.insert(name.to_owned(), Proxy::start(listener, upstream.into()));
         }
-        Ok(proxies)
+        Ok(Proxies(proxies))
     }
 
-    fn proxy(&self, listener: &TcpListener, upstream: SocketAddr) -> Result<Proxy, String> {
-        let _entered = self.runtime.enter();
-        let listener = listener.try_clone().map_err(|error| error.to_string())?;
-        Ok(Proxy::start(listener, upstream))
-    }
-
-    fn answer(&mut self, ask: Ask) -> Answer {
+    fn answer(&self, ask: Ask) -> Answer {
         let answered = match ask {
             Ask::Ping => Ok(Answer::Done),
-            Ask::SetToxics { link, toxics } => self.link(&link).map(|(_, proxy)| {
-                proxy.set(toxics.into_iter().map(Toxic::from).collect());
+            Ask::SetToxics { link, toxics } => self.link(&link).map(|proxy| {
+                proxy.set(toxics.into_iter().map(Applied::from).collect());
                 Answer::Done
             }),
-            Ask::GetToxics { link } => self.link(&link).map(|(_, proxy)| Answer::Toxics {
-                toxics: proxy.toxics().into_iter().map(WireToxic::from).collect(),
+            Ask::GetToxics { link } => self.link(&link).map(|proxy| Answer::Toxics {
+                toxics: proxy.toxics().into_iter().map(WireApplied::from).collect(),
             }),
-            Ask::SetUpstream { link, upstream } => self.set_upstream(&link, upstream).map(|()| Answer::Done),
+            Ask::SetUpstream { link, upstream } => self.link(&link).map(|proxy| {
+                proxy.set_upstream(upstream.into());
+                Answer::Done
+            }),
             Ask::Guard { .. } | Ask::Hold { .. } | Ask::Arm { .. } | Ask::Disarm | Ask::StandDown => {
                 Err("a worker does not do that".to_owned())
             }
@@ -264,21 +248,7 @@ impl Proxies {
         answered.unwrap_or_else(|reason| Answer::Refused { reason })
     }
 
-    fn set_upstream(&mut self, link: &str, upstream: SocketAddr) -> Result<(), String> {
-        let (listener, old) = self.link(link)?;
-        let toxics = old.toxics();
-        self.runtime.block_on(old.stop());
-        let proxy = self.proxy(listener, upstream)?;
-        proxy.set(toxics);
-        if let Some((_, running)) = self.links.get_mut(link) {
-            *running = proxy;
-        }
-        Ok(())
-    }
-
-    fn link(&self, name: &str) -> Result<&(TcpListener, Proxy), String> {
-        self.links
-            .get(name)
-            .ok_or_else(|| format!("no link is called `{name}`"))
+    fn link(&self, name: &str) -> Result<&Proxy, String> {
+        self.0.get(name).ok_or_else(|| format!("no link is called `{name}`"))
     }
 }

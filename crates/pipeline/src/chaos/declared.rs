@@ -12,7 +12,7 @@ use chaos::{
 use evidence::Now;
 use host::process::Cancel;
 use net::http::Request;
-use net::proxy::Toxic;
+use net::proxy::Applied;
 use telemetry::LogTail;
 
 use crate::Error;
@@ -216,11 +216,11 @@ impl chaos::Environment for Declared {
         Box::pin(async { Vec::new() })
     }
 
-    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>> {
+    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move { self.worker.set(link, toxics).await.map_err(|error| error.to_string()) })
     }
 
-    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>> {
+    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
         Box::pin(async move { self.worker.get(link).await.map_err(|error| error.to_string()) })
     }
 

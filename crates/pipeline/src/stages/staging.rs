@@ -27,7 +27,7 @@ use evidence::predicates;
 use evidence::{Digest, Now, Observation, Stage, Subject};
 use host::process::Cancel;
 use net::http::Request;
-use net::proxy::Toxic;
+use net::proxy::Applied;
 use serde_json::json;
 use telemetry::SigmaRules;
 
@@ -230,7 +230,7 @@ impl chaos::Environment for Attacked<'_> {
         Box::pin(async move { handles(self.environment.broker.active(role, policy, self.now())) })
     }
 
-    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>> {
+    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             self.environment
                 .worker
@@ -240,7 +240,7 @@ impl chaos::Environment for Attacked<'_> {
         })
     }
 
-    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>> {
+    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
         Box::pin(async move {
             self.environment
                 .worker
