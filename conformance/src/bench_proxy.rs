@@ -30,7 +30,10 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// Nothing the driver waits for takes longer.
 const WAIT_SECONDS_MAX: u64 = 60;
 
-/// `args` is the path of toxiproxy-server, or nothing when there is none, and then groups of figures to be left to.
+/// Figures that belong together: the two proxies, the upstream, and where they are written.
+type Group = fn(&mut [Side; 2], SocketAddr, &mut Table) -> io::Result<()>;
+
+/// `peer` is the path of toxiproxy-server; `groups` are those figures to be taken, all when there are none.
 pub fn run(peer: Option<&str>, groups: &[&str]) -> Result<(), String> {
     let peer = peer.ok_or("toxiproxy-server is absent: nothing is measured beside it")?;
     let upstream = upstream().map_err(failed)?;
@@ -38,7 +41,7 @@ pub fn run(peer: Option<&str>, groups: &[&str]) -> Result<(), String> {
     println!("medians of {RUNS} runs, taken in turn; a ratio is ours to toxiproxy-server's\n");
     println!("{:<44} {:>10} {:>10} {:>7}  bar", "", "ours", "toxiproxy", "ratio");
     let mut table = Table::default();
-    let all: [(&str, fn(&mut [Side; 2], SocketAddr, &mut Table) -> io::Result<()>); 6] = [
+    let all: [(&str, Group); 6] = [
         ("memory", memory),
         ("bulk", bulk),
         ("connections", connections),

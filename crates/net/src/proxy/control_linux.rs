@@ -19,6 +19,9 @@ use crate::Sequence;
 const APPLY_MS_MAX: u64 = 1_000;
 /// The stack of a thread, in bytes.
 const STACK_BYTES: usize = 128 << 10;
+/// How long before a moment a thread stays awake, at most and as a part of the wait.
+const AWAKE_NANOS_MAX: u64 = 200_000;
+const AWAKE_PART: u64 = 25;
 /// Names waiting to be resolved; what is beyond is as good as refused.
 const RESOLUTIONS_MAX: usize = 1_024;
 
@@ -324,6 +327,26 @@ impl Desk {
         self.resolver
             .as_ref()
             .is_some_and(|resolver| resolver.try_send(ask).is_ok())
+    }
+}
+
+/// A thread that sleeps until a moment wakes some 50 to 200 us after it. This makes it wake before, and stay awake
+/// until then: for as long as a wake-up may be late, but never for more than a twenty-fifth of the time it waited.
+#[derive(Default)]
+pub(super) struct Aim {
+    target: u64,
+    lead: u64,
+}
+
+impl Aim {
+    /// How long to sleep before this moment, in nanoseconds; 0 to look again at once.
+    pub(super) fn sleep(&mut self, target: u64, now: u64) -> u64 {
+        let left = target.saturating_sub(now);
+        if self.target != target {
+            self.target = target;
+            self.lead = (left / AWAKE_PART).min(AWAKE_NANOS_MAX);
+        }
+        left.saturating_sub(self.lead)
     }
 }
 

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::connection_linux::{Connection, Io, Side, Step};
-use super::control_linux::{Desk, Handle};
+use super::control_linux::{Aim, Desk, Handle};
 use super::toxic::{Applied, Direction, Route, Stats, Upstream};
 
 /// Connections open at once; further ones wait in the system's queue.
@@ -121,6 +121,7 @@ struct Engine {
     limited: usize,
     swept_at: u64,
     timers: BinaryHeap<Reverse<(u64, u64)>>,
+    aim: Aim,
     /// Connections with work left for the next turn.
     again: VecDeque<u64>,
 }
@@ -146,6 +147,7 @@ impl Engine {
             limited: 0,
             swept_at: 0,
             timers: BinaryHeap::new(),
+            aim: Aim::default(),
             again: VecDeque::new(),
         })
     }
@@ -193,12 +195,15 @@ impl Engine {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn timeout(&self) -> Option<Timespec> {
+    fn timeout(&mut self) -> Option<Timespec> {
         if !self.again.is_empty() {
             return Some(Timespec { tv_sec: 0, tv_nsec: 0 });
         }
         let now = self.now();
-        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        let timer = self
+            .timers
+            .peek()
+            .map(|Reverse((at, _))| now + self.aim.sleep(*at, now));
         let sweep = (self.limited > 0).then(|| self.swept_at + SWEEP_MS * MS);
         let toxic = self.desk.expiry();
         let toxic = toxic.map(|until| until.saturating_duration_since(self.origin).as_nanos() as u64);

@@ -19,7 +19,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::control_linux::{Desk, Handle};
+use super::control_linux::{Aim, Desk, Handle};
 use super::shape::Chain;
 use super::toxic::{Applied, Direction, Stats, Toxic, Upstream};
 use crate::Sequence;
@@ -98,6 +98,7 @@ struct Engine {
     clients: HashMap<SocketAddr, u64>,
     next_key: u64,
     timers: BinaryHeap<Reverse<(u64, u64)>>,
+    aim: Aim,
     /// When silent clients are looked for.
     sweep_at: u64,
 }
@@ -141,6 +142,7 @@ impl Engine {
             clients: HashMap::new(),
             next_key: 0,
             timers: BinaryHeap::new(),
+            aim: Aim::default(),
             sweep_at: 0,
         })
     }
@@ -179,9 +181,12 @@ impl Engine {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn timeout(&self) -> Option<Timespec> {
+    fn timeout(&mut self) -> Option<Timespec> {
         let now = self.now();
-        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        let timer = self
+            .timers
+            .peek()
+            .map(|Reverse((at, _))| now + self.aim.sleep(*at, now));
         let expiry = self.desk.expiry();
         let expiry = expiry.map(|until| until.saturating_duration_since(self.origin).as_nanos() as u64);
         let sweep = (!self.flows.is_empty()).then_some(self.sweep_at);
