@@ -2,25 +2,29 @@
 //! changes that are taken back only where nobody else has changed the same since.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use evidence::Digest;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fchmod, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fchmod, openat2};
+use rustix::io::Errno;
 
 use crate::read::Section;
 use crate::strike::{Record, Undone};
 use crate::target::Target;
 
 /// A file of ours that a fault reads whole, at most so many bytes.
-pub(crate) const FILE_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Behind a dot, what the name of a kept original or of a withdrawn file begins with.
+const KEPT_PREFIX: &str = ".proofmark-kept-";
+/// Only its owner may read what is kept.
+const KEPT_MODE: u32 = 0o600;
 
 /// A path below a target's root: relative, no `..`.
 pub(crate) fn read_path(section: &Section<'_>, key: &str) -> Option<String> {
     let path = section.text(key)?;
-    let inside = !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if inside {
+    if is_inside(&path) {
         return Some(path);
     }
     let message = format!("`{path}` is not a path below the target's `root`");
@@ -31,6 +35,18 @@ pub(crate) fn read_path(section: &Section<'_>, key: &str) -> Option<String> {
         "write it from `root`, `/` between parts",
     );
     None
+}
+
+/// The same where the key may be absent.
+pub(crate) fn read_optional_path(section: &Section<'_>, key: &str) -> Result<Option<String>, ()> {
+    if !section.has(key) {
+        return Ok(None);
+    }
+    read_path(section, key).map(Some).ok_or(())
+}
+
+fn is_inside(path: &str) -> bool {
+    !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
 
 /// Opens a path below the target's `root` without following a link out of it. Only its metadata can be reached by
@@ -63,16 +79,372 @@ pub(crate) fn digest(target: &Target, path: &str) -> Result<Digest, String> {
 
 /// A file's contents, bounded.
 pub(crate) fn contents(target: &Target, path: &str) -> Result<Vec<u8>, String> {
-    let file = File::from(reach(target, path, OFlags::RDONLY)?);
-    let size = file.metadata().map_err(|error| error.to_string())?.size();
+    let file = File::from(reach(target, path, OFlags::RDONLY | OFlags::NONBLOCK)?);
+    read_whole(&file, path)
+}
+
+/// What a record says under `key`.
+pub(crate) fn recorded<'r>(record: &'r Record, key: &str) -> Result<&'r str, String> {
+    let text = record.get(key).and_then(serde_json::Value::as_str);
+    text.ok_or_else(|| format!("the record has no `{key}`"))
+}
+
+pub(crate) fn recorded_number(record: &Record, key: &str) -> Result<u64, String> {
+    let number = record.get(key).and_then(serde_json::Value::as_u64);
+    number.ok_or_else(|| format!("the record has no `{key}`"))
+}
+
+fn recorded_digest(record: &Record, key: &str) -> Result<Digest, String> {
+    recorded(record, key)?
+        .parse()
+        .map_err(|_| format!("`{key}` of the record is no digest"))
+}
+
+/// An error of the system in its own words.
+pub(crate) fn told(error: Errno) -> String {
+    std::io::Error::from(error).to_string()
+}
+
+/// The folder of a file, and the file's name in it: what a rename needs.
+struct Place {
+    folder: OwnedFd,
+    name: String,
+}
+
+impl Place {
+    fn of(target: &Target, path: &str) -> Result<Place, String> {
+        let (above, name) = match path.rsplit_once('/') {
+            Some((above, name)) => (above, name),
+            None => (".", path),
+        };
+        Ok(Place {
+            folder: reach(target, above, OFlags::DIRECTORY | OFlags::RDONLY)?,
+            name: name.to_owned(),
+        })
+    }
+
+    /// `None` where there is nothing of that name.
+    fn stat(&self, name: &str) -> Result<Option<Stat>, String> {
+        match rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(told(error)),
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str, flags: RenameFlags) -> Result<(), String> {
+        rustix::fs::renameat_with(&self.folder, from, &self.folder, to, flags).map_err(told)?;
+        self.sync()
+    }
+
+    fn remove(&self, name: &str) -> Result<(), String> {
+        match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => self.sync(),
+            Err(error) => Err(told(error)),
+        }
+    }
+
+    fn sync(&self) -> Result<(), String> {
+        rustix::fs::fsync(&self.folder).map_err(told)
+    }
+
+    fn open(&self, name: &str, flags: OFlags) -> Result<OwnedFd, String> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.folder, name, flags, Mode::from_raw_mode(KEPT_MODE)).map_err(told)
+    }
+
+    /// The contents of a regular file; a link is not followed.
+    fn read(&self, name: &str) -> Result<Vec<u8>, String> {
+        let file = File::from(self.open(name, OFlags::RDONLY | OFlags::NONBLOCK)?);
+        read_whole(&file, name)
+    }
+
+    fn digest(&self, name: &str) -> Result<Digest, String> {
+        self.read(name).map(|bytes| Digest::of(&bytes))
+    }
+
+    /// Writes a file durably, with the owner and mode of `like`.
+    fn write(&self, name: &str, bytes: &[u8], like: &Stat) -> Result<(), String> {
+        let mut file = File::from(self.open(name, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?);
+        file.write_all(bytes).map_err(|error| error.to_string())?;
+        let (user, group) = (
+            rustix::fs::Uid::from_raw(like.st_uid),
+            rustix::fs::Gid::from_raw(like.st_gid),
+        );
+        rustix::fs::fchown(&file, Some(user), Some(group)).map_err(told)?;
+        fchmod(&file, Mode::from_raw_mode(like.st_mode & 0o7777)).map_err(told)?;
+        file.sync_all().map_err(|error| error.to_string())
+    }
+}
+
+fn read_whole(file: &File, name: &str) -> Result<Vec<u8>, String> {
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if !metadata.is_file() {
+        return Err(format!("`{name}` is not a regular file"));
+    }
+    let size = metadata.size();
     if size > FILE_BYTES_MAX {
-        return Err(format!("`{path}` has {size} bytes, more than {FILE_BYTES_MAX}"));
+        return Err(format!("`{name}` has {size} bytes, more than {FILE_BYTES_MAX}"));
     }
     let mut bytes = Vec::new();
     file.take(FILE_BYTES_MAX)
         .read_to_end(&mut bytes)
         .map_err(|error| error.to_string())?;
     Ok(bytes)
+}
+
+/// A name beside `path` that only this change of it has.
+fn kept_name(path: &str, what: &[u8]) -> String {
+    let digest = Digest::of(&[path.as_bytes(), b"\0", what].concat()).hex();
+    format!("{KEPT_PREFIX}{}", &digest[..16])
+}
+
+/// The contents of a file replaced by others. The file itself is kept beside, under a name that stands in the record,
+/// and comes back with everything that it was: contents, owner, times, links, open descriptors.
+///
+/// Order: the new contents are durable under the kept name; then the two names are exchanged in one step. So at every
+/// moment one of them is the original, which its inode tells, and the path always names a whole file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Swap {
+    path: String,
+    kept: String,
+    inode: u64,
+    mode: u32,
+    before: Digest,
+    after: Digest,
+}
+
+impl Swap {
+    /// The swap to make of a file as it is now.
+    pub(crate) fn to(target: &Target, path: &str, new: &[u8]) -> Result<Swap, String> {
+        let place = Place::of(target, path)?;
+        let stat = place.stat(&place.name)?.ok_or_else(|| format!("`{path}` is missing"))?;
+        let (before, after) = (place.digest(&place.name)?, Digest::of(new));
+        if before == after {
+            return Err(format!("it would leave `{path}` as it is"));
+        }
+        let kept = kept_name(path, &[before.0, after.0].concat());
+        if place.stat(&kept)?.is_some() {
+            return Err(format!(
+                "`{kept}` lies beside `{path}`: the original of an earlier fault, which somebody has to look at first"
+            ));
+        }
+        Ok(Swap {
+            path: path.to_owned(),
+            kept,
+            inode: stat.st_ino,
+            mode: stat.st_mode & 0o7777,
+            before,
+            after,
+        })
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        Record::from([
+            ("path".to_owned(), self.path.clone().into()),
+            ("kept".to_owned(), self.kept.clone().into()),
+            ("inode".to_owned(), self.inode.into()),
+            ("mode".to_owned(), self.mode.into()),
+            ("digest_before".to_owned(), self.before.hex().into()),
+            ("digest_after".to_owned(), self.after.hex().into()),
+        ])
+    }
+
+    pub(crate) fn of(record: &Record) -> Result<Swap, String> {
+        let kept = recorded(record, "kept")?;
+        if !kept.starts_with(KEPT_PREFIX) || kept.contains('/') {
+            return Err("`kept` of the record is no name of a kept file".to_owned());
+        }
+        Ok(Swap {
+            path: recorded(record, "path")?.to_owned(),
+            kept: kept.to_owned(),
+            inode: recorded_number(record, "inode")?,
+            mode: u32::try_from(recorded_number(record, "mode")?).map_err(|_| "`mode` is no mode")?,
+            before: recorded_digest(record, "digest_before")?,
+            after: recorded_digest(record, "digest_after")?,
+        })
+    }
+
+    /// Whether the path holds the new contents.
+    pub(crate) fn is_applied(&self, target: &Target) -> Result<bool, String> {
+        let place = Place::of(target, &self.path)?;
+        let Some(stat) = place.stat(&place.name)? else {
+            return Ok(false);
+        };
+        Ok(stat.st_ino != self.inode && place.digest(&place.name)? == self.after)
+    }
+
+    /// Puts the new contents in place. `make` gets the old ones and gives the ones that the swap was made for.
+    pub(crate) fn apply(
+        &self,
+        target: &Target,
+        make: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, String>,
+    ) -> Result<(), String> {
+        if self.is_applied(target)? {
+            return Ok(());
+        }
+        let changed = || format!("`{}` was changed since it was looked at", self.path);
+        let place = Place::of(target, &self.path)?;
+        let stat = place.stat(&place.name)?.ok_or_else(changed)?;
+        let old = place.read(&place.name)?;
+        if stat.st_ino != self.inode || Digest::of(&old) != self.before {
+            return Err(changed());
+        }
+        let new = make(old)?;
+        if Digest::of(&new) != self.after {
+            return Err(changed());
+        }
+        place.write(&self.kept, &new, &stat)?;
+        place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
+        if place.stat(&self.kept)?.is_none_or(|stat| stat.st_ino != self.inode) {
+            // Somebody replaced the file between the look and the exchange: theirs goes back.
+            place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
+            place.remove(&self.kept)?;
+            return Err(changed());
+        }
+        self.set_kept_mode(&place, KEPT_MODE)
+    }
+
+    /// Puts the original back where the path still holds what this swap put there.
+    pub(crate) fn take_back(&self, target: &Target) -> Result<Undone, String> {
+        let place = match Place::of(target, &self.path) {
+            Ok(place) => place,
+            Err(reason) => return Ok(Undone::Foreign(reason)),
+        };
+        let (there, kept) = (place.stat(&place.name)?, place.stat(&self.kept)?);
+        let is_original = |stat: &Option<Stat>| stat.as_ref().is_some_and(|stat| stat.st_ino == self.inode);
+        if is_original(&there) {
+            // Cut short before the exchange, or undone: only a copy of ours may be left.
+            place.remove(&self.kept)?;
+            return Ok(Undone::Restored);
+        }
+        let there_digest = there.and_then(|_| place.digest(&place.name).ok());
+        if !is_original(&kept) {
+            return Ok(match there_digest {
+                Some(digest) if digest == self.before => Undone::Restored,
+                Some(digest) if digest == self.after => Undone::Foreign(format!(
+                    "the original of `{}`, kept as `{}`, is gone",
+                    self.path, self.kept
+                )),
+                _ => Undone::Foreign(format!("`{}` was replaced", self.path)),
+            });
+        }
+        if there_digest == Some(self.before) && place.digest(&self.kept).is_ok_and(|kept| kept == self.before) {
+            place.remove(&self.kept)?;
+            return Ok(Undone::Restored);
+        }
+        let is_ours = there_digest == Some(self.after)
+            && there.is_some_and(|there| {
+                kept.is_some_and(|kept| (there.st_uid, there.st_gid) == (kept.st_uid, kept.st_gid))
+                    && there.st_mode & 0o7777 == self.mode
+            });
+        let foreign = || {
+            Undone::Foreign(format!(
+                "`{}` was changed; what it was before is kept beside it as `{}`",
+                self.path, self.kept
+            ))
+        };
+        if !is_ours {
+            return Ok(foreign());
+        }
+        self.set_kept_mode(&place, self.mode)?;
+        place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
+        if place.digest(&self.kept)? != self.after {
+            // Changed between the look and the exchange: theirs goes back.
+            place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
+            self.set_kept_mode(&place, KEPT_MODE)?;
+            return Ok(foreign());
+        }
+        place.remove(&self.kept)?;
+        Ok(Undone::Restored)
+    }
+
+    fn set_kept_mode(&self, place: &Place, mode: u32) -> Result<(), String> {
+        set_mode(&place.open(&self.kept, OFlags::PATH)?, mode)
+    }
+}
+
+/// A file or folder renamed away, beside where it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Withdrawal {
+    path: String,
+    kept: String,
+    inode: u64,
+}
+
+impl Withdrawal {
+    pub(crate) fn to(target: &Target, path: &str) -> Result<Withdrawal, String> {
+        let place = Place::of(target, path)?;
+        let stat = place.stat(&place.name)?.ok_or_else(|| format!("`{path}` is missing"))?;
+        let kept = kept_name(path, b"withdrawn");
+        if place.stat(&kept)?.is_some() {
+            return Err(format!(
+                "`{kept}` lies beside `{path}`: an earlier fault withdrew it, which somebody has to look at first"
+            ));
+        }
+        Ok(Withdrawal {
+            path: path.to_owned(),
+            kept,
+            inode: stat.st_ino,
+        })
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        Record::from([
+            ("path".to_owned(), self.path.clone().into()),
+            ("kept".to_owned(), self.kept.clone().into()),
+            ("inode".to_owned(), self.inode.into()),
+        ])
+    }
+
+    pub(crate) fn of(record: &Record) -> Result<Withdrawal, String> {
+        Ok(Withdrawal {
+            path: recorded(record, "path")?.to_owned(),
+            kept: recorded(record, "kept")?.to_owned(),
+            inode: recorded_number(record, "inode")?,
+        })
+    }
+
+    /// Whether nothing of that name is there.
+    pub(crate) fn is_applied(&self, target: &Target) -> Result<bool, String> {
+        let place = Place::of(target, &self.path)?;
+        Ok(place.stat(&place.name)?.is_none())
+    }
+
+    pub(crate) fn apply(&self, target: &Target) -> Result<(), String> {
+        let place = Place::of(target, &self.path)?;
+        match place.stat(&place.name)? {
+            None if place.stat(&self.kept)?.is_some_and(|kept| kept.st_ino == self.inode) => Ok(()),
+            Some(stat) if stat.st_ino == self.inode => place.rename(&place.name, &self.kept, RenameFlags::NOREPLACE),
+            _ => Err(format!("`{}` was changed since it was looked at", self.path)),
+        }
+    }
+
+    /// Puts it back where nobody else has put something there.
+    pub(crate) fn take_back(&self, target: &Target) -> Result<Undone, String> {
+        let place = match Place::of(target, &self.path) {
+            Ok(place) => place,
+            Err(reason) => return Ok(Undone::Foreign(reason)),
+        };
+        let (there, kept) = (place.stat(&place.name)?, place.stat(&self.kept)?);
+        let is_kept = kept.is_some_and(|kept| kept.st_ino == self.inode);
+        match there {
+            Some(stat) if stat.st_ino == self.inode => Ok(Undone::Restored),
+            None if is_kept => {
+                place.rename(&self.kept, &place.name, RenameFlags::NOREPLACE)?;
+                Ok(Undone::Restored)
+            }
+            Some(_) if is_kept => Ok(Undone::Foreign(format!(
+                "something else is `{}` now; what it was before is kept beside it as `{}`",
+                self.path, self.kept
+            ))),
+            Some(_) => Ok(Undone::Foreign(format!("`{}` was replaced", self.path))),
+            None => Ok(Undone::Foreign(format!(
+                "`{}` was removed, and so was what was kept of it",
+                self.path
+            ))),
+        }
+    }
 }
 
 /// A change of permissions: from, to, and of which file.
@@ -103,15 +475,11 @@ impl ModeChange {
     }
 
     pub(crate) fn of(record: &Record) -> Result<ModeChange, String> {
-        let number = |key: &str| {
-            record
-                .get(key)
-                .and_then(serde_json::Value::as_u64)
-                .ok_or_else(|| format!("the record has no `{key}`"))
+        let mode = |key| {
+            recorded_number(record, key).and_then(|mode| u32::try_from(mode).map_err(|_| format!("`{key}` is no mode")))
         };
-        let mode = |key| number(key).and_then(|mode| u32::try_from(mode).map_err(|_| format!("`{key}` is no mode")));
         Ok(ModeChange {
-            inode: number("inode")?,
+            inode: recorded_number(record, "inode")?,
             from: mode("mode_before")?,
             to: mode("mode_after")?,
         })
@@ -119,6 +487,10 @@ impl ModeChange {
 
     pub(crate) fn apply(self, file: &OwnedFd) -> Result<(), String> {
         set_mode(file, self.to)
+    }
+
+    pub(crate) fn is_made(self, mode: u32) -> bool {
+        mode == self.to
     }
 
     /// Puts the mode back where it is still what this change made it.

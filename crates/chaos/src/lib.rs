@@ -17,6 +17,7 @@ mod environment;
 mod experiment;
 mod fault;
 mod faults;
+mod file_change;
 mod files;
 pub mod journal;
 mod link;

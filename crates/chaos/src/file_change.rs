@@ -1,0 +1,182 @@
+//! A fault that changes one file of a target: one strike for all of them, each of which is data and a function.
+//!
+//! It deliberately knows no format: what a file holds is the business of the fault that rewrites it.
+//! Start reading at [`FileChange`]; how a change is made and taken back stands in [`crate::files`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::fault::{Entry, Fault};
+use crate::files::{self, ModeChange, Swap, Withdrawal, recorded};
+use crate::permit::Permit;
+use crate::read::Section;
+use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::target::Target;
+
+/// One file of one target, and what becomes of it.
+pub(crate) struct FileChange {
+    target: String,
+    parameters: BTreeMap<String, Value>,
+    which: Which,
+    how: How,
+    action: String,
+    undo_action: String,
+}
+
+/// The file.
+enum Which {
+    /// As the experiment names it.
+    Named(String),
+    /// Looked for below the target's root.
+    Found(Find),
+}
+
+/// The path of the file to change, from the target's root.
+pub(crate) type Find = Box<dyn Fn(&Target) -> Result<String, String> + Send + Sync>;
+
+/// The new contents of a file from its old ones. The same again where the old ones are the same.
+pub(crate) type Rewrite = Box<dyn Fn(&Target, &[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
+
+/// What becomes of it.
+pub(crate) enum How {
+    Rewritten(Rewrite),
+    Withdrawn,
+    /// New permissions from the old ones.
+    Permitted(fn(u32) -> u32),
+}
+
+impl FileChange {
+    /// A fault with the keys `target` and `path`.
+    pub(crate) fn named(section: &Section<'_>, how: How, action: &str) -> Option<FileChange> {
+        let target = section.text("target");
+        let path = files::read_path(section, "path");
+        let (target, path) = (target?, path?);
+        let action = format!("{action} `{path}` of `{target}`");
+        let mut change = FileChange::made(target, Which::Named(path.clone()), how, action);
+        change.parameters.insert("path".to_owned(), path.into());
+        Some(change)
+    }
+
+    /// A fault with the key `target` that finds its file.
+    pub(crate) fn found(section: &Section<'_>, find: Find, how: How, action: &str) -> Option<FileChange> {
+        let target = section.text("target")?;
+        let action = format!("{action} of `{target}`");
+        Some(FileChange::made(target, Which::Found(find), how, action))
+    }
+
+    fn made(target: String, which: Which, how: How, action: String) -> FileChange {
+        let undo_action = match how {
+            How::Rewritten(_) => "put the original back, unless somebody has changed it since",
+            How::Withdrawn => "rename it back, unless something else has its name",
+            How::Permitted(_) => "put its mode back, unless somebody has changed it since",
+        };
+        FileChange {
+            parameters: BTreeMap::from([("target".to_owned(), target.clone().into())]),
+            target,
+            which,
+            how,
+            action,
+            undo_action: undo_action.to_owned(),
+        }
+    }
+
+    /// A parameter more.
+    pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> FileChange {
+        self.parameters.insert(key.to_owned(), value.into());
+        self
+    }
+
+    pub(crate) fn boxed(self, entry: &'static Entry) -> Option<Box<dyn Fault>> {
+        boxed(entry, self, None)
+    }
+}
+
+impl fmt::Debug for FileChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileChange")
+            .field("action", &self.action)
+            .field("parameters", &self.parameters)
+            .finish()
+    }
+}
+
+impl Strike for FileChange {
+    fn parameters(&self) -> BTreeMap<String, Value> {
+        self.parameters.clone()
+    }
+
+    fn action(&self) -> String {
+        self.action.clone()
+    }
+
+    fn undo_action(&self) -> String {
+        self.undo_action.clone()
+    }
+
+    fn targets(&self) -> Vec<String> {
+        vec![self.target.clone()]
+    }
+
+    fn survey(&self, site: &Site) -> Result<Record, String> {
+        let target = site.target(&self.target)?;
+        let path = match &self.which {
+            Which::Named(path) => path.clone(),
+            Which::Found(find) => find(target)?,
+        };
+        let mut record = match &self.how {
+            How::Rewritten(rewrite) => {
+                let new = rewrite(target, &files::contents(target, &path)?)?;
+                Swap::to(target, &path, &new)?.record()
+            }
+            How::Withdrawn => Withdrawal::to(target, &path)?.record(),
+            How::Permitted(permit) => {
+                let file = files::open(target, &path)?;
+                let (before, after) = (files::mode(&file)?, permit(files::mode(&file)?));
+                if before == after {
+                    return Err(format!("it would leave `{path}` as it is"));
+                }
+                ModeChange::to(&file, after)?.record()
+            }
+        };
+        record.insert("path".to_owned(), path.into());
+        Ok(record)
+    }
+
+    fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
+        let target = site.target(&self.target)?;
+        match &self.how {
+            How::Rewritten(rewrite) => Swap::of(record)?.apply(target, |old| rewrite(target, &old)),
+            How::Withdrawn => Withdrawal::of(record)?.apply(target),
+            How::Permitted(_) => {
+                let file = files::open(target, recorded(record, "path")?)?;
+                ModeChange::of(record)?.apply(&file)
+            }
+        }
+    }
+
+    fn bites(&self, site: &Site, record: &Record) -> Result<bool, String> {
+        let target = site.target(&self.target)?;
+        match &self.how {
+            How::Rewritten(_) => Swap::of(record)?.is_applied(target),
+            How::Withdrawn => Withdrawal::of(record)?.is_applied(target),
+            How::Permitted(_) => {
+                let file = files::open(target, recorded(record, "path")?)?;
+                Ok(ModeChange::of(record)?.is_made(files::mode(&file)?))
+            }
+        }
+    }
+
+    fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
+        let target = site.target(&self.target)?;
+        match &self.how {
+            How::Rewritten(_) => Swap::of(record)?.take_back(target),
+            How::Withdrawn => Withdrawal::of(record)?.take_back(target),
+            How::Permitted(_) => match files::open(target, recorded(record, "path")?) {
+                Ok(file) => ModeChange::of(record)?.take_back(&file),
+                Err(reason) => Ok(Undone::Foreign(reason)),
+            },
+        }
+    }
+}
