@@ -9,7 +9,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::fault::{Entry, Fault};
-use crate::files::{self, ModeChange, Swap, Withdrawal, recorded};
+use crate::files::{self, Exchange, Immutability, ModeChange, Planting, Swap, Withdrawal, recorded};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
@@ -42,7 +42,15 @@ pub(crate) type Rewrite = Box<dyn Fn(&Target, &[u8]) -> Result<Vec<u8>, String> 
 /// What becomes of it.
 pub(crate) enum How {
     Rewritten(Rewrite),
+    /// Of a log that is written on meanwhile: nothing more is to be read in it.
+    Silenced,
     Withdrawn,
+    /// What is at another path below the root has its place.
+    Exchanged(String),
+    /// It was not there before, and has the contents of another file below the root now.
+    Planted(String),
+    /// By the attribute where that can be set, and by its mode otherwise.
+    Unwritable,
     /// New permissions from the old ones.
     Permitted(fn(u32) -> u32),
 }
@@ -68,7 +76,10 @@ impl FileChange {
 
     fn made(target: String, which: Which, how: How, action: String) -> FileChange {
         let undo_action = match how {
-            How::Rewritten(_) => "put the original back, unless somebody has changed it since",
+            How::Rewritten(_) | How::Silenced => "put the original back, unless somebody has changed it since",
+            How::Exchanged(_) => "give both their place back, unless somebody has replaced one since",
+            How::Planted(_) => "remove it, unless somebody has changed it since",
+            How::Unwritable => "let it be written again",
             How::Withdrawn => "rename it back, unless something else has its name",
             How::Permitted(_) => "put its mode back, unless somebody has changed it since",
         };
@@ -130,15 +141,15 @@ impl Strike for FileChange {
                 let new = rewrite(target, &files::contents(target, &path)?)?;
                 Swap::to(target, &path, &new)?.record()
             }
+            How::Silenced => Swap::of_log(target, &path, &[])?.record(),
             How::Withdrawn => Withdrawal::to(target, &path)?.record(),
-            How::Permitted(permit) => {
-                let file = files::open(target, &path)?;
-                let (before, after) = (files::mode(&file)?, permit(files::mode(&file)?));
-                if before == after {
-                    return Err(format!("it would leave `{path}` as it is"));
-                }
-                ModeChange::to(&file, after)?.record()
-            }
+            How::Exchanged(other) => Exchange::to(target, &path, other)?.record(),
+            How::Planted(from) => Planting::to(target, &path, &files::contents(target, from)?)?.record(),
+            How::Permitted(permit) => permitted(target, &path, *permit)?,
+            How::Unwritable => match Immutability::to(target, &path)? {
+                Some(immutability) => immutability.record(),
+                None => permitted(target, &path, |mode| mode & !0o222)?,
+            },
         };
         record.insert("path".to_owned(), path.into());
         Ok(record)
@@ -148,10 +159,16 @@ impl Strike for FileChange {
         let target = site.target(&self.target)?;
         match &self.how {
             How::Rewritten(rewrite) => Swap::of(record)?.apply(target, |old| rewrite(target, &old)),
+            How::Silenced => Swap::of(record)?.apply(target, |_| Ok(Vec::new())),
             How::Withdrawn => Withdrawal::of(record)?.apply(target),
-            How::Permitted(_) => {
-                let file = files::open(target, recorded(record, "path")?)?;
-                ModeChange::of(record)?.apply(&file)
+            How::Exchanged(_) => Exchange::of(record)?.apply(target),
+            How::Planted(from) => Planting::of(record)?.apply(target, &files::contents(target, from)?),
+            How::Permitted(_) | How::Unwritable => {
+                let path = recorded(record, "path")?;
+                match Immutability::of(record)? {
+                    Some(immutability) => immutability.apply(target, path),
+                    None => ModeChange::of(record)?.apply(&files::open(target, path)?),
+                }
             }
         }
     }
@@ -159,10 +176,16 @@ impl Strike for FileChange {
     fn bites(&self, site: &Site, record: &Record) -> Result<bool, String> {
         let target = site.target(&self.target)?;
         match &self.how {
-            How::Rewritten(_) => Swap::of(record)?.is_applied(target),
+            How::Rewritten(_) | How::Silenced => Swap::of(record)?.is_applied(target),
             How::Withdrawn => Withdrawal::of(record)?.is_applied(target),
-            How::Permitted(_) => {
-                let file = files::open(target, recorded(record, "path")?)?;
+            How::Exchanged(_) => Exchange::of(record)?.is_applied(target),
+            How::Planted(_) => Planting::of(record)?.is_applied(target),
+            How::Permitted(_) | How::Unwritable => {
+                let path = recorded(record, "path")?;
+                if Immutability::of(record)?.is_some() {
+                    return Immutability::is_applied(target, path);
+                }
+                let file = files::open(target, path)?;
                 Ok(ModeChange::of(record)?.is_made(files::mode(&file)?))
             }
         }
@@ -171,12 +194,29 @@ impl Strike for FileChange {
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
         let target = site.target(&self.target)?;
         match &self.how {
-            How::Rewritten(_) => Swap::of(record)?.take_back(target),
+            How::Rewritten(_) | How::Silenced => Swap::of(record)?.take_back(target),
             How::Withdrawn => Withdrawal::of(record)?.take_back(target),
-            How::Permitted(_) => match files::open(target, recorded(record, "path")?) {
-                Ok(file) => ModeChange::of(record)?.take_back(&file),
-                Err(reason) => Ok(Undone::Foreign(reason)),
-            },
+            How::Exchanged(_) => Exchange::of(record)?.take_back(target),
+            How::Planted(_) => Planting::of(record)?.take_back(target),
+            How::Permitted(_) | How::Unwritable => {
+                let path = recorded(record, "path")?;
+                if let Some(immutability) = Immutability::of(record)? {
+                    return immutability.take_back(target, path);
+                }
+                match files::open(target, path) {
+                    Ok(file) => ModeChange::of(record)?.take_back(&file),
+                    Err(reason) => Ok(Undone::Foreign(reason)),
+                }
+            }
         }
     }
+}
+
+fn permitted(target: &Target, path: &str, permit: fn(u32) -> u32) -> Result<Record, String> {
+    let file = files::open(target, path)?;
+    let before = files::mode(&file)?;
+    if permit(before) == before {
+        return Err(format!("it would leave `{path}` as it is"));
+    }
+    Ok(ModeChange::to(&file, permit(before))?.record())
 }

@@ -37,14 +37,6 @@ pub(crate) fn read_path(section: &Section<'_>, key: &str) -> Option<String> {
     None
 }
 
-/// The same where the key may be absent.
-pub(crate) fn read_optional_path(section: &Section<'_>, key: &str) -> Result<Option<String>, ()> {
-    if !section.has(key) {
-        return Ok(None);
-    }
-    read_path(section, key).map(Some).ok_or(())
-}
-
 fn is_inside(path: &str) -> bool {
     !path.starts_with('/') && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
 }
@@ -72,11 +64,6 @@ pub(crate) fn mode(file: &OwnedFd) -> Result<u32, String> {
         .map_err(|error| std::io::Error::from(error).to_string())
 }
 
-/// The digest of a file's contents.
-pub(crate) fn digest(target: &Target, path: &str) -> Result<Digest, String> {
-    Ok(Digest::of(&contents(target, path)?))
-}
-
 /// A file's contents, bounded.
 pub(crate) fn contents(target: &Target, path: &str) -> Result<Vec<u8>, String> {
     let file = File::from(reach(target, path, OFlags::RDONLY | OFlags::NONBLOCK)?);
@@ -98,6 +85,15 @@ fn recorded_digest(record: &Record, key: &str) -> Result<Digest, String> {
     recorded(record, key)?
         .parse()
         .map_err(|_| format!("`{key}` of the record is no digest"))
+}
+
+/// The name of what is kept: never a path, so that no record leads out of the folder.
+fn recorded_kept(record: &Record) -> Result<String, String> {
+    let kept = recorded(record, "kept")?;
+    if !kept.starts_with(KEPT_PREFIX) || kept.contains('/') {
+        return Err("`kept` of the record is no name of a kept file".to_owned());
+    }
+    Ok(kept.to_owned())
 }
 
 /// An error of the system in its own words.
@@ -210,20 +206,33 @@ pub(crate) struct Swap {
     kept: String,
     inode: u64,
     mode: u32,
-    before: Digest,
+    /// Absent where others may write on meanwhile: their lines come back with the original.
+    before: Option<Digest>,
     after: Digest,
 }
 
 impl Swap {
     /// The swap to make of a file as it is now.
     pub(crate) fn to(target: &Target, path: &str, new: &[u8]) -> Result<Swap, String> {
+        let before = Place::of(target, path).and_then(|place| place.digest(&place.name))?;
+        Swap::planned(target, path, Some(before), Digest::of(new))
+    }
+
+    /// The same of a file that is written on all the time.
+    pub(crate) fn of_log(target: &Target, path: &str, new: &[u8]) -> Result<Swap, String> {
+        Swap::planned(target, path, None, Digest::of(new))
+    }
+
+    fn planned(target: &Target, path: &str, before: Option<Digest>, after: Digest) -> Result<Swap, String> {
         let place = Place::of(target, path)?;
         let stat = place.stat(&place.name)?.ok_or_else(|| format!("`{path}` is missing"))?;
-        let (before, after) = (place.digest(&place.name)?, Digest::of(new));
-        if before == after {
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+            return Err(format!("`{path}` is not a regular file"));
+        }
+        if before == Some(after) {
             return Err(format!("it would leave `{path}` as it is"));
         }
-        let kept = kept_name(path, &[before.0, after.0].concat());
+        let kept = kept_name(path, &after.0);
         if place.stat(&kept)?.is_some() {
             return Err(format!(
                 "`{kept}` lies beside `{path}`: the original of an earlier fault, which somebody has to look at first"
@@ -240,27 +249,29 @@ impl Swap {
     }
 
     pub(crate) fn record(&self) -> Record {
-        Record::from([
+        let mut record = Record::from([
             ("path".to_owned(), self.path.clone().into()),
             ("kept".to_owned(), self.kept.clone().into()),
             ("inode".to_owned(), self.inode.into()),
             ("mode".to_owned(), self.mode.into()),
-            ("digest_before".to_owned(), self.before.hex().into()),
             ("digest_after".to_owned(), self.after.hex().into()),
-        ])
+        ]);
+        if let Some(before) = self.before {
+            record.insert("digest_before".to_owned(), before.hex().into());
+        }
+        record
     }
 
     pub(crate) fn of(record: &Record) -> Result<Swap, String> {
-        let kept = recorded(record, "kept")?;
-        if !kept.starts_with(KEPT_PREFIX) || kept.contains('/') {
-            return Err("`kept` of the record is no name of a kept file".to_owned());
-        }
         Ok(Swap {
             path: recorded(record, "path")?.to_owned(),
-            kept: kept.to_owned(),
+            kept: recorded_kept(record)?,
             inode: recorded_number(record, "inode")?,
             mode: u32::try_from(recorded_number(record, "mode")?).map_err(|_| "`mode` is no mode")?,
-            before: recorded_digest(record, "digest_before")?,
+            before: match record.contains_key("digest_before") {
+                true => Some(recorded_digest(record, "digest_before")?),
+                false => None,
+            },
             after: recorded_digest(record, "digest_after")?,
         })
     }
@@ -286,10 +297,11 @@ impl Swap {
         let changed = || format!("`{}` was changed since it was looked at", self.path);
         let place = Place::of(target, &self.path)?;
         let stat = place.stat(&place.name)?.ok_or_else(changed)?;
-        let old = place.read(&place.name)?;
-        if stat.st_ino != self.inode || Digest::of(&old) != self.before {
-            return Err(changed());
-        }
+        let old = match self.before {
+            Some(before) => Some(place.read(&place.name)?).filter(|old| Digest::of(old) == before),
+            None => Some(Vec::new()),
+        };
+        let old = old.filter(|_| stat.st_ino == self.inode).ok_or_else(changed)?;
         let new = make(old)?;
         if Digest::of(&new) != self.after {
             return Err(changed());
@@ -321,7 +333,7 @@ impl Swap {
         let there_digest = there.and_then(|_| place.digest(&place.name).ok());
         if !is_original(&kept) {
             return Ok(match there_digest {
-                Some(digest) if digest == self.before => Undone::Restored,
+                Some(digest) if self.before == Some(digest) => Undone::Restored,
                 Some(digest) if digest == self.after => Undone::Foreign(format!(
                     "the original of `{}`, kept as `{}`, is gone",
                     self.path, self.kept
@@ -329,9 +341,12 @@ impl Swap {
                 _ => Undone::Foreign(format!("`{}` was replaced", self.path)),
             });
         }
-        if there_digest == Some(self.before) && place.digest(&self.kept).is_ok_and(|kept| kept == self.before) {
-            place.remove(&self.kept)?;
-            return Ok(Undone::Restored);
+        if let Some(before) = self.before {
+            // Somebody put the same contents there, so that the original is of no more use.
+            if there_digest == Some(before) && place.digest(&self.kept).is_ok_and(|kept| kept == before) {
+                place.remove(&self.kept)?;
+                return Ok(Undone::Restored);
+            }
         }
         let is_ours = there_digest == Some(self.after)
             && there.is_some_and(|there| {
@@ -400,7 +415,7 @@ impl Withdrawal {
     pub(crate) fn of(record: &Record) -> Result<Withdrawal, String> {
         Ok(Withdrawal {
             path: recorded(record, "path")?.to_owned(),
-            kept: recorded(record, "kept")?.to_owned(),
+            kept: recorded_kept(record)?,
             inode: recorded_number(record, "inode")?,
         })
     }
@@ -444,6 +459,266 @@ impl Withdrawal {
                 self.path
             ))),
         }
+    }
+}
+
+/// A file of ours where there was none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Planting {
+    path: String,
+    aside: String,
+    digest: Digest,
+}
+
+/// What is planted is there to be found.
+const PLANTED_MODE: u32 = 0o644;
+
+impl Planting {
+    pub(crate) fn to(target: &Target, path: &str, new: &[u8]) -> Result<Planting, String> {
+        let place = Place::of(target, path)?;
+        if place.stat(&place.name)?.is_some() {
+            return Err(format!("`{path}` is there already"));
+        }
+        let digest = Digest::of(new);
+        Ok(Planting {
+            path: path.to_owned(),
+            aside: kept_name(path, &digest.0),
+            digest,
+        })
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        Record::from([
+            ("path".to_owned(), self.path.clone().into()),
+            ("kept".to_owned(), self.aside.clone().into()),
+            ("digest_after".to_owned(), self.digest.hex().into()),
+        ])
+    }
+
+    pub(crate) fn of(record: &Record) -> Result<Planting, String> {
+        Ok(Planting {
+            path: recorded(record, "path")?.to_owned(),
+            aside: recorded_kept(record)?,
+            digest: recorded_digest(record, "digest_after")?,
+        })
+    }
+
+    pub(crate) fn is_applied(&self, target: &Target) -> Result<bool, String> {
+        let place = Place::of(target, &self.path)?;
+        Ok(place.stat(&place.name)?.is_some() && place.digest(&place.name)? == self.digest)
+    }
+
+    pub(crate) fn apply(&self, target: &Target, new: &[u8]) -> Result<(), String> {
+        if self.is_applied(target)? {
+            return Ok(());
+        }
+        if Digest::of(new) != self.digest {
+            return Err("what is to be planted was changed since it was looked at".to_owned());
+        }
+        let place = Place::of(target, &self.path)?;
+        let mut like = rustix::fs::fstat(&place.folder).map_err(told)?;
+        like.st_mode = PLANTED_MODE;
+        place.write(&self.aside, new, &like)?;
+        place.rename(&self.aside, &place.name, RenameFlags::NOREPLACE)
+    }
+
+    /// Removes it where it is still what was planted.
+    pub(crate) fn take_back(&self, target: &Target) -> Result<Undone, String> {
+        let place = match Place::of(target, &self.path) {
+            Ok(place) => place,
+            Err(reason) => return Ok(Undone::Foreign(reason)),
+        };
+        let is_ours = |name: &str| place.digest(name).is_ok_and(|digest| digest == self.digest);
+        if place.stat(&place.name)?.is_some() && is_ours(&place.name) {
+            // Moved away before it is looked at for the last time, so that nothing of anybody else is removed.
+            place.remove(&self.aside)?;
+            place.rename(&place.name, &self.aside, RenameFlags::NOREPLACE)?;
+            if !is_ours(&self.aside) {
+                place.rename(&self.aside, &place.name, RenameFlags::NOREPLACE)?;
+            }
+        }
+        if place.stat(&self.aside)?.is_some() {
+            place.remove(&self.aside)?;
+        }
+        match place.stat(&place.name)? {
+            None => Ok(Undone::Restored),
+            Some(_) => Ok(Undone::Foreign(format!("`{}` was changed", self.path))),
+        }
+    }
+}
+
+/// Two files, or two folders, that have each other's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    path: String,
+    other: String,
+    inode: u64,
+    other_inode: u64,
+}
+
+impl Exchange {
+    pub(crate) fn to(target: &Target, path: &str, other: &str) -> Result<Exchange, String> {
+        let inode = |path: &str| {
+            rustix::fs::fstat(open(target, path)?)
+                .map(|stat| stat.st_ino)
+                .map_err(told)
+        };
+        let (inode, other_inode) = (inode(path)?, inode(other)?);
+        if inode == other_inode {
+            return Err(format!("`{path}` and `{other}` are the same"));
+        }
+        Ok(Exchange {
+            path: path.to_owned(),
+            other: other.to_owned(),
+            inode,
+            other_inode,
+        })
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        Record::from([
+            ("path".to_owned(), self.path.clone().into()),
+            ("other".to_owned(), self.other.clone().into()),
+            ("inode".to_owned(), self.inode.into()),
+            ("other_inode".to_owned(), self.other_inode.into()),
+        ])
+    }
+
+    pub(crate) fn of(record: &Record) -> Result<Exchange, String> {
+        Ok(Exchange {
+            path: recorded(record, "path")?.to_owned(),
+            other: recorded(record, "other")?.to_owned(),
+            inode: recorded_number(record, "inode")?,
+            other_inode: recorded_number(record, "other_inode")?,
+        })
+    }
+
+    /// Whether the path has what was at the other one.
+    pub(crate) fn is_applied(&self, target: &Target) -> Result<bool, String> {
+        Ok(self.inodes(target)?.0 == Some(self.other_inode))
+    }
+
+    pub(crate) fn apply(&self, target: &Target) -> Result<(), String> {
+        match self.inodes(target)? {
+            (Some(there), Some(other)) if (there, other) == (self.inode, self.other_inode) => self.exchange(target),
+            (Some(there), Some(other)) if (there, other) == (self.other_inode, self.inode) => Ok(()),
+            _ => Err(format!("`{}` was changed since it was looked at", self.path)),
+        }
+    }
+
+    /// Gives both their place back where both are where this exchange put them.
+    pub(crate) fn take_back(&self, target: &Target) -> Result<Undone, String> {
+        let (there, other) = match self.inodes(target) {
+            Ok(inodes) => inodes,
+            Err(reason) => return Ok(Undone::Foreign(reason)),
+        };
+        if there == Some(self.inode) {
+            return Ok(Undone::Restored);
+        }
+        if (there, other) == (Some(self.other_inode), Some(self.inode)) {
+            self.exchange(target)?;
+            return Ok(Undone::Restored);
+        }
+        let kept = match other == Some(self.inode) {
+            true => format!("; what it was before is `{}`", self.other),
+            false => String::new(),
+        };
+        Ok(Undone::Foreign(format!("`{}` was replaced{kept}", self.path)))
+    }
+
+    fn inodes(&self, target: &Target) -> Result<(Option<u64>, Option<u64>), String> {
+        let inode = |path: &str| {
+            let place = Place::of(target, path)?;
+            Ok::<_, String>(place.stat(&place.name)?.map(|stat| stat.st_ino))
+        };
+        Ok((inode(&self.path)?, inode(&self.other)?))
+    }
+
+    fn exchange(&self, target: &Target) -> Result<(), String> {
+        let (place, other) = (Place::of(target, &self.path)?, Place::of(target, &self.other)?);
+        let (from, to) = (&place.folder, &other.folder);
+        rustix::fs::renameat_with(from, &place.name, to, &other.name, RenameFlags::EXCHANGE).map_err(told)?;
+        place.sync()?;
+        other.sync()
+    }
+}
+
+/// A file or folder that nobody can change, its owner and root included: the kernel's attribute `i` (`chattr`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Immutability {
+    inode: u64,
+    flags: u32,
+}
+
+impl Immutability {
+    /// `None` where the file system has no such attribute, or this process may not set it.
+    pub(crate) fn to(target: &Target, path: &str) -> Result<Option<Immutability>, String> {
+        let sets = rustix::thread::capabilities(None).map_err(told)?;
+        if !sets.effective.contains(rustix::thread::CapabilitySet::LINUX_IMMUTABLE) {
+            return Ok(None);
+        }
+        let file = reach(target, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let Ok(flags) = rustix::fs::ioctl_getflags(&file) else {
+            return Ok(None);
+        };
+        if flags.contains(rustix::fs::IFlags::IMMUTABLE) {
+            return Err(format!("`{path}` is immutable already"));
+        }
+        let inode = rustix::fs::fstat(&file).map_err(told)?.st_ino;
+        let flags = flags.bits();
+        Ok(Some(Immutability { inode, flags }))
+    }
+
+    pub(crate) fn record(self) -> Record {
+        Record::from([
+            ("inode".to_owned(), self.inode.into()),
+            ("attributes_before".to_owned(), self.flags.into()),
+        ])
+    }
+
+    /// `None` where the record is of another change.
+    pub(crate) fn of(record: &Record) -> Result<Option<Immutability>, String> {
+        if !record.contains_key("attributes_before") {
+            return Ok(None);
+        }
+        let flags = recorded_number(record, "attributes_before")?;
+        Ok(Some(Immutability {
+            inode: recorded_number(record, "inode")?,
+            flags: u32::try_from(flags).map_err(|_| "`attributes_before` is too large")?,
+        }))
+    }
+
+    pub(crate) fn is_applied(target: &Target, path: &str) -> Result<bool, String> {
+        let file = reach(target, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let flags = rustix::fs::ioctl_getflags(&file).map_err(told)?;
+        Ok(flags.contains(rustix::fs::IFlags::IMMUTABLE))
+    }
+
+    pub(crate) fn apply(self, target: &Target, path: &str) -> Result<(), String> {
+        let file = self
+            .file(target, path)?
+            .ok_or_else(|| format!("`{path}` was replaced"))?;
+        let flags = rustix::fs::ioctl_getflags(&file).map_err(told)?;
+        rustix::fs::ioctl_setflags(&file, flags | rustix::fs::IFlags::IMMUTABLE).map_err(told)
+    }
+
+    pub(crate) fn take_back(self, target: &Target, path: &str) -> Result<Undone, String> {
+        let file = match self.file(target, path) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(Undone::Foreign(format!("`{path}` was replaced"))),
+            Err(reason) => return Ok(Undone::Foreign(reason)),
+        };
+        let flags = rustix::fs::ioctl_getflags(&file).map_err(told)?;
+        if flags.contains(rustix::fs::IFlags::IMMUTABLE) {
+            rustix::fs::ioctl_setflags(&file, flags - rustix::fs::IFlags::IMMUTABLE).map_err(told)?;
+        }
+        Ok(Undone::Restored)
+    }
+
+    fn file(self, target: &Target, path: &str) -> Result<Option<OwnedFd>, String> {
+        let file = reach(target, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let inode = rustix::fs::fstat(&file).map_err(told)?.st_ino;
+        Ok((inode == self.inode).then_some(file))
     }
 }
 

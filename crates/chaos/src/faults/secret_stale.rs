@@ -2,13 +2,11 @@
 //! A secret is its older value again, as a stale cache or a restored backup leaves it.
 //!
 //! ## What it does
-//! Puts the contents of `older`, another file below the target's `root`, in the place of `path`, in one step and
-//! with the same owner and mode. The original stays beside it under a name of Proofmark's, readable by its owner
-//! alone; only digests stand in the journal. The probe compares what the path holds with the older value's digest.
+//! Lets `path` and `older`, two files below the target's `root`, change places, in one step. Nothing is copied and
+//! no value is read: the journal holds both names and inodes. The probe looks which of the two stands at `path`.
 //!
-//! - Undo class: `journaled`. The original file comes back with its times and open descriptors, unless somebody has
-//!   changed what stands there.
-//! - Rights: writing in the folder of the file.
+//! - Undo class: `journaled`. They change places again, unless somebody has replaced one of them since.
+//! - Rights: writing in the folders of both files.
 //! - Targets: `files`.
 //! - ATT&CK: T1552.001 (credentials in files). CWE: CWE-324 (use of a key past its expiration date), CWE-672
 //!   (operation on a resource after expiration or release).
@@ -46,7 +44,7 @@ use crate::target::TargetKind;
 pub(super) const ENTRY: Entry = Entry {
     id: "secret-stale",
     undo_class: UndoClass::Journaled,
-    rights: "writing in the folder of the file",
+    rights: "writing in the folders of both files",
     attack: &["T1552.001"],
     cwe: &["CWE-324", "CWE-672"],
     effect: Effect {
@@ -61,9 +59,7 @@ pub(super) const ENTRY: Entry = Entry {
 
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let older = files::read_path(section, "older")?;
-    let value = older.clone();
-    let how = How::Rewritten(Box::new(move |target, _| files::contents(target, &value)));
-    FileChange::named(section, how, "give an older value back to")?
+    FileChange::named(section, How::Exchanged(older.clone()), "give an older value back to")?
         .with("older", older)
         .boxed(const { &ENTRY })
 }
