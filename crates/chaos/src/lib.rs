@@ -21,6 +21,7 @@ mod file_change;
 mod files;
 pub mod journal;
 mod link;
+mod own_store;
 mod permit;
 #[cfg(target_os = "linux")]
 pub mod process;

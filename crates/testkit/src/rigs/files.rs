@@ -201,6 +201,13 @@ impl Folder {
         self
     }
 
+    /// The fault looks for the victim itself.
+    pub(super) fn finds_it(mut self) -> Folder {
+        let path = format!("path = \"{}\"\n", self.victim);
+        self.fault = self.fault.replace(&path, "");
+        self
+    }
+
     fn meddled(mut self, meddled: Meddled) -> Folder {
         self.meddled = meddled;
         self
