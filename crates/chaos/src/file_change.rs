@@ -9,7 +9,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::fault::{Entry, Fault};
-use crate::files::{self, Exchange, Immutability, ModeChange, Planting, Swap, Withdrawal, recorded};
+use crate::files::{self, Capabilities, Exchange, Immutability, ModeChange, Planting, Swap, Withdrawal, recorded};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
@@ -49,6 +49,8 @@ pub(crate) enum How {
     Exchanged(String),
     /// It was not there before, and has the contents of another file below the root now.
     Planted(String),
+    /// A program without its file capabilities.
+    Incapable,
     /// By the attribute where that can be set, and by its mode otherwise.
     Unwritable,
     /// New permissions from the old ones.
@@ -79,6 +81,7 @@ impl FileChange {
             How::Rewritten(_) | How::Silenced => "put the original back, unless somebody has changed it since",
             How::Exchanged(_) => "give both their place back, unless somebody has replaced one since",
             How::Planted(_) => "remove it, unless somebody has changed it since",
+            How::Incapable => "set them again, unless somebody has set others since",
             How::Unwritable => "let it be written again",
             How::Withdrawn => "rename it back, unless something else has its name",
             How::Permitted(_) => "put its mode back, unless somebody has changed it since",
@@ -145,6 +148,7 @@ impl Strike for FileChange {
             How::Withdrawn => Withdrawal::to(target, &path)?.record(),
             How::Exchanged(other) => Exchange::to(target, &path, other)?.record(),
             How::Planted(from) => Planting::to(target, &path, &files::contents(target, from)?)?.record(),
+            How::Incapable => Capabilities::of_program(target, &path)?.record(),
             How::Permitted(permit) => permitted(target, &path, *permit)?,
             How::Unwritable => match Immutability::to(target, &path)? {
                 Some(immutability) => immutability.record(),
@@ -163,6 +167,7 @@ impl Strike for FileChange {
             How::Withdrawn => Withdrawal::of(record)?.apply(target),
             How::Exchanged(_) => Exchange::of(record)?.apply(target),
             How::Planted(from) => Planting::of(record)?.apply(target, &files::contents(target, from)?),
+            How::Incapable => Capabilities::of(record)?.remove(target, recorded(record, "path")?),
             How::Permitted(_) | How::Unwritable => {
                 let path = recorded(record, "path")?;
                 match Immutability::of(record)? {
@@ -180,6 +185,7 @@ impl Strike for FileChange {
             How::Withdrawn => Withdrawal::of(record)?.is_applied(target),
             How::Exchanged(_) => Exchange::of(record)?.is_applied(target),
             How::Planted(_) => Planting::of(record)?.is_applied(target),
+            How::Incapable => Capabilities::are_missing(target, recorded(record, "path")?),
             How::Permitted(_) | How::Unwritable => {
                 let path = recorded(record, "path")?;
                 if Immutability::of(record)?.is_some() {
@@ -198,6 +204,7 @@ impl Strike for FileChange {
             How::Withdrawn => Withdrawal::of(record)?.take_back(target),
             How::Exchanged(_) => Exchange::of(record)?.take_back(target),
             How::Planted(_) => Planting::of(record)?.take_back(target),
+            How::Incapable => Capabilities::of(record)?.take_back(target, recorded(record, "path")?),
             How::Permitted(_) | How::Unwritable => {
                 let path = recorded(record, "path")?;
                 if let Some(immutability) = Immutability::of(record)? {

@@ -722,6 +722,106 @@ impl Immutability {
     }
 }
 
+/// The file capabilities of a program, as the kernel keeps them (capabilities(7)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    inode: u64,
+    /// Its attribute, in hexadecimal.
+    attribute: String,
+}
+
+const CAPABILITY_ATTRIBUTE: &str = "security.capability";
+/// The kernel's structure has 24 bytes at most.
+const CAPABILITY_BYTES_MAX: usize = 64;
+
+impl Capabilities {
+    pub(crate) fn of_program(target: &Target, path: &str) -> Result<Capabilities, String> {
+        let sets = rustix::thread::capabilities(None).map_err(told)?;
+        if !sets.effective.contains(rustix::thread::CapabilitySet::SETFCAP) {
+            return Err("without `CAP_SETFCAP` they could not be set again".to_owned());
+        }
+        let file = program(target, path)?;
+        let attribute = capabilities(&file)?.ok_or_else(|| format!("`{path}` has no capabilities"))?;
+        Ok(Capabilities {
+            inode: rustix::fs::fstat(&file).map_err(told)?.st_ino,
+            attribute: attribute.iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
+    }
+
+    pub(crate) fn record(self) -> Record {
+        Record::from([
+            ("inode".to_owned(), self.inode.into()),
+            ("capabilities".to_owned(), self.attribute.into()),
+        ])
+    }
+
+    pub(crate) fn of(record: &Record) -> Result<Capabilities, String> {
+        Ok(Capabilities {
+            inode: recorded_number(record, "inode")?,
+            attribute: recorded(record, "capabilities")?.to_owned(),
+        })
+    }
+
+    pub(crate) fn are_missing(target: &Target, path: &str) -> Result<bool, String> {
+        Ok(capabilities(&program(target, path)?)?.is_none())
+    }
+
+    pub(crate) fn remove(&self, target: &Target, path: &str) -> Result<(), String> {
+        let file = program(target, path)?;
+        match capabilities(&file)? {
+            None => Ok(()),
+            Some(found) if found == self.bytes()? => {
+                rustix::fs::fremovexattr(&file, CAPABILITY_ATTRIBUTE).map_err(told)
+            }
+            Some(_) => Err(format!("`{path}` was changed since it was looked at")),
+        }
+    }
+
+    pub(crate) fn take_back(&self, target: &Target, path: &str) -> Result<Undone, String> {
+        let file = match program(target, path) {
+            Ok(file) => file,
+            Err(reason) => return Ok(Undone::Foreign(reason)),
+        };
+        if rustix::fs::fstat(&file).map_err(told)?.st_ino != self.inode {
+            return Ok(Undone::Foreign(format!("`{path}` was replaced")));
+        }
+        let attribute = self.bytes()?;
+        match capabilities(&file)? {
+            Some(found) if found == attribute => Ok(Undone::Restored),
+            Some(_) => Ok(Undone::Foreign(format!("`{path}` has other capabilities now"))),
+            None => {
+                // Nobody else's is overwritten: where one has appeared, this fails.
+                let flags = rustix::fs::XattrFlags::CREATE;
+                rustix::fs::fsetxattr(&file, CAPABILITY_ATTRIBUTE, &attribute, flags).map_err(told)?;
+                Ok(Undone::Restored)
+            }
+        }
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        let digits = self.attribute.as_bytes().chunks(2);
+        let byte = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = digits.map(byte).collect();
+        bytes.ok_or_else(|| "`capabilities` of the record are none".to_owned())
+    }
+}
+
+fn program(target: &Target, path: &str) -> Result<OwnedFd, String> {
+    reach(target, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW)
+}
+
+fn capabilities(file: &OwnedFd) -> Result<Option<Vec<u8>>, String> {
+    let mut attribute = vec![0; CAPABILITY_BYTES_MAX];
+    match rustix::fs::fgetxattr(file, CAPABILITY_ATTRIBUTE, &mut attribute) {
+        Ok(length) => {
+            attribute.truncate(length);
+            Ok(Some(attribute))
+        }
+        Err(Errno::NODATA) => Ok(None),
+        Err(error) => Err(told(error)),
+    }
+}
+
 /// A change of permissions: from, to, and of which file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ModeChange {

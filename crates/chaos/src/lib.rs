@@ -19,12 +19,16 @@ mod fault;
 mod faults;
 mod file_change;
 mod files;
+#[cfg(target_os = "linux")]
+mod held_linux;
 pub mod journal;
 mod link;
 mod own_store;
 mod permit;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
+mod processes_linux;
 mod read;
 mod run;
 pub mod strike;

@@ -4,7 +4,9 @@ mod attestation_forged;
 mod attestation_missing;
 mod attestation_other_subject;
 mod attestation_replayed;
+mod cpu_busy;
 mod credential_revoked;
+mod disk_full;
 mod feed_poisoned;
 mod feed_stale;
 mod file_mode_widened;
@@ -16,6 +18,13 @@ mod link_slowed;
 mod log_entry_tampered;
 mod log_split_view;
 mod log_truncated;
+mod memory_busy;
+mod process_cpu_starved;
+mod process_descriptors;
+mod process_frozen;
+mod process_killed;
+mod process_memory_limited;
+mod program_capabilities_removed;
 mod sbom_tampered;
 mod scanner_missing;
 mod secret_half_rotated;
@@ -31,7 +40,9 @@ pub static ALL: &[super::Entry] = &[
     attestation_missing::ENTRY,
     attestation_other_subject::ENTRY,
     attestation_replayed::ENTRY,
+    cpu_busy::ENTRY,
     credential_revoked::ENTRY,
+    disk_full::ENTRY,
     feed_poisoned::ENTRY,
     feed_stale::ENTRY,
     file_mode_widened::ENTRY,
@@ -43,6 +54,13 @@ pub static ALL: &[super::Entry] = &[
     log_entry_tampered::ENTRY,
     log_split_view::ENTRY,
     log_truncated::ENTRY,
+    memory_busy::ENTRY,
+    process_cpu_starved::ENTRY,
+    process_descriptors::ENTRY,
+    process_frozen::ENTRY,
+    process_killed::ENTRY,
+    process_memory_limited::ENTRY,
+    program_capabilities_removed::ENTRY,
     sbom_tampered::ENTRY,
     scanner_missing::ENTRY,
     secret_half_rotated::ENTRY,
@@ -62,7 +80,9 @@ pub static PAGES: &[(&str, &str)] = &[
         include_str!("attestation_other_subject.rs"),
     ),
     ("chaos/attestation-replayed", include_str!("attestation_replayed.rs")),
+    ("chaos/cpu-busy", include_str!("cpu_busy.rs")),
     ("chaos/credential-revoked", include_str!("credential_revoked.rs")),
+    ("chaos/disk-full", include_str!("disk_full.rs")),
     ("chaos/feed-poisoned", include_str!("feed_poisoned.rs")),
     ("chaos/feed-stale", include_str!("feed_stale.rs")),
     ("chaos/file-mode-widened", include_str!("file_mode_widened.rs")),
@@ -74,6 +94,19 @@ pub static PAGES: &[(&str, &str)] = &[
     ("chaos/log-entry-tampered", include_str!("log_entry_tampered.rs")),
     ("chaos/log-split-view", include_str!("log_split_view.rs")),
     ("chaos/log-truncated", include_str!("log_truncated.rs")),
+    ("chaos/memory-busy", include_str!("memory_busy.rs")),
+    ("chaos/process-cpu-starved", include_str!("process_cpu_starved.rs")),
+    ("chaos/process-descriptors", include_str!("process_descriptors.rs")),
+    ("chaos/process-frozen", include_str!("process_frozen.rs")),
+    ("chaos/process-killed", include_str!("process_killed.rs")),
+    (
+        "chaos/process-memory-limited",
+        include_str!("process_memory_limited.rs"),
+    ),
+    (
+        "chaos/program-capabilities-removed",
+        include_str!("program_capabilities_removed.rs"),
+    ),
     ("chaos/sbom-tampered", include_str!("sbom_tampered.rs")),
     ("chaos/scanner-missing", include_str!("scanner_missing.rs")),
     ("chaos/secret-half-rotated", include_str!("secret_half_rotated.rs")),

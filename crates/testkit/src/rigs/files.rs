@@ -14,6 +14,7 @@ pub(super) const RIGS: &[(&str, Make)] = &[
     ("file-tampered", file_tampered),
     ("file-withdrawn", file_withdrawn),
     ("files-read-only", files_read_only),
+    ("program-capabilities-removed", program_capabilities_removed),
     ("scanner-missing", scanner_missing),
     ("secret-half-rotated", secret_half_rotated),
     ("secret-leaked", secret_leaked),
@@ -115,6 +116,44 @@ fn allow_writing(path: &Path) -> std::io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o640))
 }
 
+fn program_capabilities_removed(folder: &Path) -> Result<Box<dyn Rig>, String> {
+    Folder::make(
+        folder,
+        "files",
+        "program-capabilities-removed",
+        "bin/listener",
+        |folder| Ok(capabilities(&folder.root.join("bin/listener"))?.is_empty()),
+    )
+    .with("bin/listener", b"#!/bin/sh\n", 0o755)
+    .prepared(|folder| set_capabilities(&folder.root.join("bin/listener"), "cap_net_bind_service=ep"))
+    .meddled(|folder| {
+        let path = folder.root.join("bin/listener");
+        set_capabilities(&path, "cap_net_raw=ep")?;
+        Ok(Box::new(move || Ok(capabilities(&path)?.contains("cap_net_raw"))))
+    })
+    .boxed()
+}
+
+/// As an administrator would, with the tools of `libcap2-bin`.
+fn set_capabilities(path: &Path, capabilities: &str) -> std::io::Result<()> {
+    let output = std::process::Command::new("setcap")
+        .arg(capabilities)
+        .arg(path)
+        .output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(std::io::Error::other(
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )),
+    }
+}
+
+fn capabilities(path: &Path) -> Result<String, String> {
+    let output = std::process::Command::new("getcap").arg(path).output();
+    let output = output.map_err(|error| format!("getcap: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 fn scanner_missing(folder: &Path) -> Result<Box<dyn Rig>, String> {
     Folder::make(folder, "files", "scanner-missing", "bin/scanner", |folder| {
         let started = std::process::Command::new(folder.root.join("bin/scanner")).output();
@@ -171,6 +210,7 @@ pub(super) struct Folder {
     files: Vec<(String, Vec<u8>, u32)>,
     shows: Shows,
     meddled: Meddled,
+    prepared: fn(&Folder) -> std::io::Result<()>,
 }
 
 /// Whether the fault shows in the files.
@@ -192,6 +232,7 @@ impl Folder {
             files: Vec::new(),
             shows,
             meddled: Folder::replaced,
+            prepared: |_| Ok(()),
         }
     }
 
@@ -210,6 +251,12 @@ impl Folder {
 
     fn meddled(mut self, meddled: Meddled) -> Folder {
         self.meddled = meddled;
+        self
+    }
+
+    /// What has to be done to the files once they are there.
+    fn prepared(mut self, prepared: fn(&Folder) -> std::io::Result<()>) -> Folder {
+        self.prepared = prepared;
         self
     }
 
@@ -284,7 +331,7 @@ impl Rig for Folder {
                 fs::write(&path, bytes)?;
                 fs::set_permissions(&path, fs::Permissions::from_mode(*mode))?;
             }
-            Ok(())
+            (self.prepared)(self)
         };
         remade().map_err(|error: std::io::Error| error.to_string())
     }
