@@ -4,6 +4,7 @@ mod attestation_forged;
 mod attestation_missing;
 mod attestation_other_subject;
 mod attestation_replayed;
+mod clock_skewed;
 mod cpu_busy;
 mod credential_revoked;
 mod disk_full;
@@ -40,6 +41,7 @@ pub static ALL: &[super::Entry] = &[
     attestation_missing::ENTRY,
     attestation_other_subject::ENTRY,
     attestation_replayed::ENTRY,
+    clock_skewed::ENTRY,
     cpu_busy::ENTRY,
     credential_revoked::ENTRY,
     disk_full::ENTRY,
@@ -80,6 +82,7 @@ pub static PAGES: &[(&str, &str)] = &[
         include_str!("attestation_other_subject.rs"),
     ),
     ("chaos/attestation-replayed", include_str!("attestation_replayed.rs")),
+    ("chaos/clock-skewed", include_str!("clock_skewed.rs")),
     ("chaos/cpu-busy", include_str!("cpu_busy.rs")),
     ("chaos/credential-revoked", include_str!("credential_revoked.rs")),
     ("chaos/disk-full", include_str!("disk_full.rs")),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::{Kept, Make, Rig};
 
 pub(super) const RIGS: &[(&str, Make)] = &[
+    ("clock-skewed", clock_skewed),
     ("cpu-busy", |folder| {
         held(folder, "cpu-busy", "threads = 2\n", |_| Ok(holder_computes()))
     }),
@@ -71,7 +72,7 @@ pub(super) const RIGS: &[(&str, Make)] = &[
     }),
 ];
 
-/// It answers `ping` with its last argument, and `memory` with whether 64 MiB more were to be had.
+/// It answers `ping` with its last argument, `clock` with the uptime that it sees, and `memory` with whether 64 MiB more were to be had.
 const SERVICE: &str = r#"
 use strict; use Socket;
 my ($folder, $tag) = @ARGV;
@@ -92,6 +93,9 @@ while (1) {
         if (defined $child && $child == 0) { open(STDERR, ">", "/dev/null"); my $x = "x" x (64 << 20); exit 0 }
         if (defined $child) { waitpid($child, 0); syswrite($client, $? == 0 ? "ok" : "no") }
         else { syswrite($client, "no") }
+    } elsif ($asked =~ /clock/) {
+        open(my $uptime, "<", "/proc/uptime") or die;
+        syswrite($client, (split / /, <$uptime>)[0]);
     } else { syswrite($client, "pong $tag") }
     close $client;
 }
@@ -367,6 +371,61 @@ fn holder_computes() -> bool {
 fn resident_kilobytes(pid: i32) -> u64 {
     let line = line(pid, "status", "VmRSS:").unwrap_or_default();
     line.trim().trim_end_matches("kB").trim().parse().unwrap_or(0)
+}
+
+/// A service that is started by nobody but the fault.
+struct Stopped(Service);
+
+fn clock_skewed(folder: &Path) -> Result<Box<dyn Rig>, String> {
+    let is_ahead: Shows = |service| {
+        let Ok(answer) = service.ask("clock", PATIENCE_MS) else {
+            return Ok(false);
+        };
+        let seconds = |text: &str| text.split('.').next().and_then(|whole| whole.parse::<u64>().ok());
+        let own = fs::read_to_string("/proc/uptime").map_err(|error| error.to_string())?;
+        let (theirs, ours) = (seconds(&answer).ok_or("no number")?, seconds(&own).ok_or("no number")?);
+        Ok(theirs >= ours + 3_000)
+    };
+    let mut rig = Stopped(Service::new(
+        folder,
+        "clock-skewed",
+        "seconds_ahead = 3600\n",
+        is_ahead,
+        None,
+    )?);
+    rig.revive()?;
+    Ok(Box::new(rig))
+}
+
+impl Rig for Stopped {
+    fn targets(&self) -> String {
+        self.0.targets()
+    }
+
+    fn fault(&self) -> String {
+        self.0.fault()
+    }
+
+    fn state(&mut self) -> Result<String, String> {
+        Ok(format!("answers: {}", self.0.ask("ping", PATIENCE_MS).is_ok()))
+    }
+
+    fn shows(&mut self) -> Result<bool, String> {
+        self.0.shows()
+    }
+
+    fn meddle(&mut self) -> Option<Result<Kept, String>> {
+        None
+    }
+
+    fn kill(&mut self) -> Option<Result<(), String>> {
+        self.0.kill()
+    }
+
+    fn revive(&mut self) -> Result<(), String> {
+        self.0.reap();
+        Ok(())
+    }
 }
 
 /// A file system of its own, 2 MiB in memory.
