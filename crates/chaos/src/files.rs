@@ -341,12 +341,10 @@ impl Swap {
                 _ => Undone::Foreign(format!("`{}` was replaced", self.path)),
             });
         }
-        if let Some(before) = self.before {
-            // Somebody put the same contents there, so that the original is of no more use.
-            if there_digest == Some(before) && place.digest(&self.kept).is_ok_and(|kept| kept == before) {
-                place.remove(&self.kept)?;
-                return Ok(Undone::Restored);
-            }
+        // Somebody put the same contents there, so that the original is of no more use.
+        if self.before.is_some() && there_digest == self.before && place.digest(&self.kept).ok() == self.before {
+            place.remove(&self.kept)?;
+            return Ok(Undone::Restored);
         }
         let is_ours = there_digest == Some(self.after)
             && there.is_some_and(|there| {
@@ -891,4 +889,233 @@ fn set_mode(file: &OwnedFd, mode: u32) -> Result<(), String> {
     let set = rustix::fs::chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), Mode::from_raw_mode(mode));
     set.or_else(|_| fchmod(file, Mode::from_raw_mode(mode)))
         .map_err(|error| std::io::Error::from(error).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    use super::*;
+    use crate::target::Targets;
+
+    const PATH: &str = "conf/secret";
+    const OLD: &[u8] = b"old";
+    const NEW: &[u8] = b"new and longer";
+
+    /// A target with one file of mode 640.
+    fn target(root: &Path) -> Target {
+        fs::create_dir_all(root.join("conf")).unwrap();
+        fs::write(root.join(PATH), OLD).unwrap();
+        fs::set_permissions(root.join(PATH), fs::Permissions::from_mode(0o640)).unwrap();
+        let text = format!(
+            "[chaos.target.t]\nkind = \"files\"\nroot = {:?}\n",
+            root.display().to_string()
+        );
+        Targets::parse("x", &text).unwrap().named("t").unwrap().clone()
+    }
+
+    /// Name, inode, mode and contents of everything in the folder.
+    fn state(root: &Path) -> Vec<(String, u64, u32, Vec<u8>)> {
+        let mut state: Vec<_> = fs::read_dir(root.join("conf"))
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let metadata = entry.metadata().unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                (name, metadata.ino(), metadata.mode(), fs::read(entry.path()).unwrap())
+            })
+            .collect();
+        state.sort();
+        state
+    }
+
+    /// Where a swap, and its undo, may be killed.
+    #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+    enum Cut {
+        Nowhere,
+        HalfWritten,
+        Written,
+        Exchanged,
+        Applied,
+        UndoneMode,
+        UndoneExchange,
+    }
+
+    /// What is left when it is killed there.
+    fn cut(swap: &Swap, target: &Target, cut: Cut) {
+        let place = Place::of(target, PATH).unwrap();
+        let stat = place.stat(&place.name).unwrap().unwrap();
+        if cut == Cut::HalfWritten {
+            place.write(&swap.kept, &NEW[..4], &stat).unwrap();
+        }
+        if cut >= Cut::Written {
+            place.write(&swap.kept, NEW, &stat).unwrap();
+        }
+        if cut >= Cut::Exchanged {
+            place.rename(&swap.kept, &place.name, RenameFlags::EXCHANGE).unwrap();
+        }
+        if cut >= Cut::Applied {
+            swap.set_kept_mode(&place, KEPT_MODE).unwrap();
+        }
+        if cut >= Cut::UndoneMode {
+            swap.set_kept_mode(&place, swap.mode).unwrap();
+        }
+        if cut >= Cut::UndoneExchange {
+            place.rename(&swap.kept, &place.name, RenameFlags::EXCHANGE).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_swap_that_is_killed_anywhere_is_undone_to_the_last_bit() {
+        use Cut::{Applied, Exchanged, HalfWritten, Nowhere, UndoneExchange, UndoneMode, Written};
+        for at in [
+            Nowhere,
+            HalfWritten,
+            Written,
+            Exchanged,
+            Applied,
+            UndoneMode,
+            UndoneExchange,
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let target = target(folder.path());
+            let before = state(folder.path());
+            let swap = Swap::to(&target, PATH, NEW).unwrap();
+            let swap = Swap::of(&swap.record()).unwrap();
+            cut(&swap, &target, at);
+            assert_eq!(
+                swap.is_applied(&target),
+                Ok(matches!(at, Exchanged | Applied | UndoneMode)),
+                "{at:?}"
+            );
+            for _ in 0..2 {
+                assert_eq!(swap.take_back(&target), Ok(Undone::Restored), "{at:?}");
+                assert_eq!(state(folder.path()), before, "{at:?}");
+            }
+            // And it can be done again, and be begun anew after a cut.
+            cut(&swap, &target, if at == Nowhere { HalfWritten } else { Nowhere });
+            swap.apply(&target, |_| Ok(NEW.to_vec())).unwrap();
+            assert_eq!(fs::read(folder.path().join(PATH)).unwrap(), NEW);
+            assert_eq!(swap.take_back(&target), Ok(Undone::Restored));
+            assert_eq!(state(folder.path()), before, "{at:?}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_stays_and_so_does_the_original() {
+        type Meddle = fn(&Path);
+        let meddles: [Meddle; 4] = [
+            |path| fs::write(path, "theirs").unwrap(),
+            |path| {
+                fs::remove_file(path).unwrap();
+                fs::write(path, "theirs").unwrap();
+            },
+            |path| fs::remove_file(path).unwrap(),
+            |path| fs::set_permissions(path, fs::Permissions::from_mode(0o604)).unwrap(),
+        ];
+        for meddle in meddles {
+            let folder = tempfile::tempdir().unwrap();
+            let target = target(folder.path());
+            let swap = Swap::to(&target, PATH, NEW).unwrap();
+            swap.apply(&target, |_| Ok(NEW.to_vec())).unwrap();
+            meddle(&folder.path().join(PATH));
+            let before = state(folder.path());
+            for _ in 0..2 {
+                assert!(matches!(swap.take_back(&target), Ok(Undone::Foreign(_))));
+                assert_eq!(state(folder.path()), before);
+            }
+            let kept = fs::read(folder.path().join("conf").join(&swap.kept)).unwrap();
+            assert_eq!(kept, OLD);
+            // Another fault would lose it.
+            assert!(Swap::to(&target, PATH, NEW).is_err());
+        }
+    }
+
+    #[test]
+    fn a_log_comes_back_with_what_was_written_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = target(folder.path());
+        let mut log = fs::OpenOptions::new()
+            .append(true)
+            .open(folder.path().join(PATH))
+            .unwrap();
+        let swap = Swap::of_log(&target, PATH, &[]).unwrap();
+        log.write_all(b" one").unwrap();
+        swap.apply(&target, |_| Ok(Vec::new())).unwrap();
+        log.write_all(b" two").unwrap();
+        assert_eq!(fs::read(folder.path().join(PATH)).unwrap(), b"");
+        assert_eq!(swap.take_back(&target), Ok(Undone::Restored));
+        assert_eq!(fs::read(folder.path().join(PATH)).unwrap(), b"old one two");
+    }
+
+    #[test]
+    fn nothing_is_reached_outside_of_the_root() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        let target = target(&root);
+        fs::write(folder.path().join("outside"), "x").unwrap();
+        std::os::unix::fs::symlink("../../outside", root.join("conf/link")).unwrap();
+        std::os::unix::fs::symlink("..", root.join("up")).unwrap();
+        for path in ["conf/link", "up/outside"] {
+            assert!(Swap::to(&target, path, NEW).is_err(), "{path}");
+        }
+        // A link is no file to swap, even inside.
+        std::os::unix::fs::symlink("secret", root.join("conf/inner")).unwrap();
+        assert!(Swap::to(&target, "conf/inner", NEW).is_err());
+        let mut record = Swap::to(&target, PATH, NEW).unwrap().record();
+        record.insert("kept".to_owned(), ".proofmark-kept-/../../outside".into());
+        assert!(Swap::of(&record).is_err());
+    }
+
+    #[test]
+    fn a_withdrawn_file_is_given_its_name_back_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = target(folder.path());
+        let before = state(folder.path());
+        let withdrawal = Withdrawal::to(&target, PATH).unwrap();
+        for _ in 0..2 {
+            withdrawal.apply(&target).unwrap();
+            assert_eq!(withdrawal.is_applied(&target), Ok(true));
+        }
+        fs::write(folder.path().join(PATH), "theirs").unwrap();
+        for _ in 0..2 {
+            assert!(matches!(withdrawal.take_back(&target), Ok(Undone::Foreign(_))));
+            assert_eq!(fs::read(folder.path().join(PATH)).unwrap(), b"theirs");
+        }
+        fs::remove_file(folder.path().join(PATH)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(withdrawal.take_back(&target), Ok(Undone::Restored));
+            assert_eq!(state(folder.path()), before);
+        }
+    }
+
+    #[test]
+    fn what_was_planted_is_removed_and_nothing_else() {
+        const PLANT: &str = "conf/leak";
+        let folder = tempfile::tempdir().unwrap();
+        let target = target(folder.path());
+        let before = state(folder.path());
+        assert!(Planting::to(&target, PATH, NEW).is_err());
+        let planting = Planting::to(&target, PLANT, NEW).unwrap();
+        let place = Place::of(&target, PLANT).unwrap();
+        let like = rustix::fs::fstat(&place.folder).unwrap();
+        // Killed before it had its name.
+        place.write(&planting.aside, &NEW[..2], &like).unwrap();
+        assert_eq!(planting.take_back(&target), Ok(Undone::Restored));
+        assert_eq!(state(folder.path()), before);
+        planting.apply(&target, NEW).unwrap();
+        assert_eq!(planting.is_applied(&target), Ok(true));
+        // Killed when it had lost it again.
+        place
+            .rename(&place.name, &planting.aside, RenameFlags::NOREPLACE)
+            .unwrap();
+        assert_eq!(planting.take_back(&target), Ok(Undone::Restored));
+        assert_eq!(state(folder.path()), before);
+        planting.apply(&target, NEW).unwrap();
+        fs::write(folder.path().join(PLANT), "theirs").unwrap();
+        assert!(matches!(planting.take_back(&target), Ok(Undone::Foreign(_))));
+        assert_eq!(fs::read(folder.path().join(PLANT)).unwrap(), b"theirs");
+    }
 }

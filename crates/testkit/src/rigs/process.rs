@@ -230,10 +230,10 @@ impl Service {
             let _ = child.wait();
         }
         // One that was started in our place writes the same file and answers on the same socket.
-        if let Ok(pid) = self.pid() {
-            if line(pid, "cmdline", "").is_ok_and(|command| command.contains(&*self.folder.to_string_lossy())) {
-                let _ = self.tool("kill", &["-KILL"]);
-            }
+        let of_this_rig =
+            |pid| line(pid, "cmdline", "").is_ok_and(|line| line.contains(&*self.folder.to_string_lossy()));
+        if self.pid().is_ok_and(of_this_rig) {
+            let _ = self.tool("kill", &["-KILL"]);
         }
         let _ = fs::remove_file(self.folder.join("pid"));
     }
