@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use evidence::Digest;
 use serde_json::Value;
 
 use crate::fault::{Entry, Fault};
@@ -21,9 +22,14 @@ pub(crate) struct FileChange {
     parameters: BTreeMap<String, Value>,
     which: Which,
     how: How,
+    /// Another file below the root, without which the fault is another one: it has to stay as it was.
+    partner: Option<String>,
     action: String,
     undo_action: String,
 }
+
+/// Key of the record for the partner's digest.
+const PARTNER_KEY: &str = "digest_partner";
 
 /// The file.
 enum Which {
@@ -91,6 +97,7 @@ impl FileChange {
             target,
             which,
             how,
+            partner: None,
             action,
             undo_action: undo_action.to_owned(),
         }
@@ -100,6 +107,19 @@ impl FileChange {
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> FileChange {
         self.parameters.insert(key.to_owned(), value.into());
         self
+    }
+
+    /// A file that the fault holds against, under its own name as a parameter.
+    pub(crate) fn beside(mut self, partner: String) -> FileChange {
+        self.partner = Some(partner.clone());
+        self.with("partner", partner)
+    }
+
+    /// Whether the partner is as it was.
+    fn is_beside(&self, target: &Target, record: &Record) -> Result<bool, String> {
+        let Some(partner) = &self.partner else { return Ok(true) };
+        let digest = Digest::of(&files::contents(target, partner)?).hex();
+        Ok(digest == recorded(record, PARTNER_KEY)?)
     }
 
     pub(crate) fn boxed(self, entry: &'static Entry) -> Option<Box<dyn Fault>> {
@@ -156,6 +176,10 @@ impl Strike for FileChange {
             },
         };
         record.insert("path".to_owned(), path.into());
+        if let Some(partner) = &self.partner {
+            let digest = Digest::of(&files::contents(target, partner)?);
+            record.insert(PARTNER_KEY.to_owned(), digest.hex().into());
+        }
         Ok(record)
     }
 
@@ -181,7 +205,8 @@ impl Strike for FileChange {
     fn bites(&self, site: &Site, record: &Record) -> Result<bool, String> {
         let target = site.target(&self.target)?;
         match &self.how {
-            How::Rewritten(_) | How::Silenced => Swap::of(record)?.is_applied(target),
+            How::Rewritten(_) => Ok(Swap::of(record)?.is_applied(target)? && self.is_beside(target, record)?),
+            How::Silenced => Swap::of(record)?.is_applied(target),
             How::Withdrawn => Withdrawal::of(record)?.is_applied(target),
             How::Exchanged(_) => Exchange::of(record)?.is_applied(target),
             How::Planted(_) => Planting::of(record)?.is_applied(target),
@@ -200,7 +225,14 @@ impl Strike for FileChange {
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
         let target = site.target(&self.target)?;
         match &self.how {
-            How::Rewritten(_) | How::Silenced => Swap::of(record)?.take_back(target),
+            How::Rewritten(_) | How::Silenced => {
+                let swap = Swap::of(record)?;
+                // What fits to the new contents has come since: the old ones would fit to nothing.
+                if swap.is_applied(target).unwrap_or(false) && !self.is_beside(target, record).unwrap_or(false) {
+                    return Ok(swap.left(" has a partner that"));
+                }
+                swap.take_back(target)
+            }
             How::Withdrawn => Withdrawal::of(record)?.take_back(target),
             How::Exchanged(_) => Exchange::of(record)?.take_back(target),
             How::Planted(_) => Planting::of(record)?.take_back(target),

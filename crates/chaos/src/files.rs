@@ -351,14 +351,8 @@ impl Swap {
                 kept.is_some_and(|kept| (there.st_uid, there.st_gid) == (kept.st_uid, kept.st_gid))
                     && there.st_mode & 0o7777 == self.mode
             });
-        let foreign = || {
-            Undone::Foreign(format!(
-                "`{}` was changed; what it was before is kept beside it as `{}`",
-                self.path, self.kept
-            ))
-        };
         if !is_ours {
-            return Ok(foreign());
+            return Ok(self.left(""));
         }
         self.set_kept_mode(&place, self.mode)?;
         place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
@@ -366,10 +360,18 @@ impl Swap {
             // Changed between the look and the exchange: theirs goes back.
             place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
             self.set_kept_mode(&place, KEPT_MODE)?;
-            return Ok(foreign());
+            return Ok(self.left(""));
         }
         place.remove(&self.kept)?;
         Ok(Undone::Restored)
+    }
+
+    /// Left as it is, with the original beside it. `what` stands behind the path.
+    pub(crate) fn left(&self, what: &str) -> Undone {
+        Undone::Foreign(format!(
+            "`{}`{what} was changed; what it was before is kept beside it as `{}`",
+            self.path, self.kept
+        ))
     }
 
     fn set_kept_mode(&self, place: &Place, mode: u32) -> Result<(), String> {

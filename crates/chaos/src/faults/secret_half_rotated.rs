@@ -5,7 +5,7 @@
 //! Puts the contents of `next` in the place of `path` and leaves `partner` as it is: a new key beside the old
 //! certificate, a new password beside the old user name. `next` and `partner` are files below the target's `root`,
 //! too. The original stays beside it under a name of Proofmark's, readable by its owner alone; only digests stand
-//! in the journal. The probe reads `path` again and compares digests.
+//! in the journal. The probe reads both again and compares digests.
 //!
 //! - Undo class: `journaled`. The original file comes back, unless somebody has changed what stands there, or
 //!   rotated the rest in the meantime.
@@ -64,14 +64,10 @@ pub(super) const ENTRY: Entry = Entry {
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let (next, partner) = (files::read_path(section, "next"), files::read_path(section, "partner"));
     let (next, partner) = (next?, partner?);
-    let (new, stays) = (next.clone(), partner.clone());
-    let how = How::Rewritten(Box::new(move |target, _| {
-        // Without its other half nothing is half rotated.
-        files::open(target, &stays)?;
-        files::contents(target, &new)
-    }));
+    let new = next.clone();
+    let how = How::Rewritten(Box::new(move |target, _| files::contents(target, &new)));
     FileChange::named(section, how, "rotate nothing but")?
         .with("next", next)
-        .with("partner", partner)
+        .beside(partner)
         .boxed(const { &ENTRY })
 }

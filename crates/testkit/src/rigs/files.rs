@@ -171,6 +171,14 @@ fn secret_half_rotated(folder: &Path) -> Result<Box<dyn Rig>, String> {
     .with("tls.key", b"key 1", 0o600)
     .with("tls.crt", b"certificate 1", 0o644)
     .with("next/tls.key", b"key 2", 0o600)
+    .meddled(|folder| {
+        // Somebody finishes the rotation: from now on the new key is the right one.
+        fs::write(folder.root.join("tls.crt"), "certificate 2")?;
+        let key = folder.root.join("tls.key");
+        Ok(Box::new(
+            move || Ok(fs::read(&key).is_ok_and(|bytes| bytes == b"key 2")),
+        ))
+    })
     .boxed()
 }
 

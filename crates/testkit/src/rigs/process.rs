@@ -90,7 +90,9 @@ while (1) {
     sysread($client, my $asked, 16);
     if ($asked =~ /memory/) {
         my $child = fork;
-        if (defined $child && $child == 0) { open(STDERR, ">", "/dev/null"); my $x = "x" x (64 << 20); exit 0 }
+        if (defined $child && $child == 0) {
+            open(STDERR, ">", "/dev/null"); my $x = "x" x (64 << 20); exit 0;
+        }
         if (defined $child) { waitpid($child, 0); syswrite($client, $? == 0 ? "ok" : "no") }
         else { syswrite($client, "no") }
     } elsif ($asked =~ /clock/) {
@@ -249,7 +251,8 @@ impl Rig for Service {
     fn targets(&self) -> String {
         let pid_file = self.folder.join("pid");
         format!(
-            "[chaos.target.service]\nkind = \"process\"\nopted_in = true\nrung = \"isolated\"\npid_file = {:?}\ncommand = {:?}\n",
+            "[chaos.target.service]\nkind = \"process\"\nopted_in = true\nrung = \"isolated\"\n\
+             pid_file = {:?}\ncommand = {:?}\n",
             pid_file.display().to_string(),
             self.command("declared")
         )
