@@ -113,6 +113,8 @@ impl Drill {
             self.entry.undo_class,
             UndoClass::ProcessBounded | UndoClass::SandboxDiscard
         ) {
+            // One at a time: a second injection takes the place of the first.
+            self.holder = None;
             let holder = crate::process::Holder::spawn(
                 program,
                 self.entry.id,

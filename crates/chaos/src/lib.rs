@@ -19,14 +19,20 @@ mod environment;
 mod experiment;
 mod fault;
 mod faults;
+mod file_change;
 mod files;
 pub mod health;
+#[cfg(target_os = "linux")]
+mod held_linux;
 pub mod journal;
 mod ladder;
 mod link;
+mod own_store;
 mod permit;
 #[cfg(target_os = "linux")]
 pub mod process;
+#[cfg(target_os = "linux")]
+mod processes_linux;
 mod read;
 mod run;
 mod settings;

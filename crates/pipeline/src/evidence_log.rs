@@ -35,6 +35,14 @@ impl EvidenceLog {
     pub fn open(store: &Store, home: &Home, root: TrustRoot, now: Now) -> Result<EvidenceLog, Error> {
         let signer = Arc::new(home.log_signer()?);
         let origin = format!("{}/{}", root.log.origin, store.id);
+        let remembered = home.remembered_checkpoint(&store.id);
+        // Looked for before anything is opened: opening begins a new log where there is none.
+        if remembered.exists() && !store.path.join("log/journal").exists() {
+            return Err(Error::refused(
+                "the log is gone: this machine has seen one in this store",
+                "restore `.proofmark/log` from a backup",
+            ));
+        }
         let (log, recovery) = Log::open(store.part("log")?, &origin, signer).map_err(|error| {
             Error::refused(
                 format!("the log can't be opened: {error}"),
@@ -48,7 +56,7 @@ impl EvidenceLog {
             step: home.pair(Role::Step)?,
             gate: home.pair(Role::Gate)?,
             statements: Vec::new(),
-            remembered: home.remembered_checkpoint(&store.id),
+            remembered,
             recovered: notes(&recovery),
         };
         opened.refuse_rollback(now.utc)?;
