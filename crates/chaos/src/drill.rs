@@ -25,7 +25,7 @@ pub struct Drill {
     permit: Permit,
     planned: Option<(EntryId, Record)>,
     #[cfg(target_os = "linux")]
-    holder: Option<crate::process::Holder>,
+    holders: Vec<crate::process::Holder>,
 }
 
 impl Drill {
@@ -70,7 +70,7 @@ impl Drill {
             permit: Permit::rehearsal(),
             planned: None,
             #[cfg(target_os = "linux")]
-            holder: None,
+            holders: Vec::new(),
         })
     }
 
@@ -120,7 +120,8 @@ impl Drill {
                 record,
                 self.site.time_left,
             )?;
-            self.holder = Some(holder);
+            // The one before it goes on, as in a run: nothing is let go between the two.
+            self.holders.push(holder);
             return Ok(());
         }
         let _ = program;
@@ -144,7 +145,7 @@ impl Drill {
                 .map_err(|error| error.to_string())?;
         }
         #[cfg(target_os = "linux")]
-        if let Some(holder) = self.holder.take() {
+        for holder in self.holders.drain(..) {
             holder.stop();
         }
         let undone = self.strike.undo(&self.site, record)?;
@@ -158,6 +159,6 @@ impl Drill {
     /// The process that holds the fault, where one does.
     #[cfg(target_os = "linux")]
     pub fn holder_pid(&self) -> Option<u32> {
-        self.holder.as_ref().map(crate::process::Holder::pid)
+        self.holders.last().map(crate::process::Holder::pid)
     }
 }

@@ -10,8 +10,10 @@
 //!
 //! Start reading at [`run()`], then [`Experiment`], then [`UndoJournal`].
 
+mod compare;
 mod declare;
 mod detectors;
+mod dial;
 mod drill;
 mod environment;
 mod experiment;
@@ -21,11 +23,13 @@ mod files;
 pub mod journal;
 mod link;
 mod permit;
+mod postgresql;
 #[cfg(target_os = "linux")]
 pub mod process;
 mod read;
 mod run;
 pub mod strike;
+mod swap;
 mod target;
 mod watch;
 

@@ -3,12 +3,32 @@ mod credential_revoked;
 mod link_reset;
 mod link_slowed;
 mod secret_unreadable;
+mod sql_connections_exhausted;
+mod sql_lock_held;
+mod sql_password_half_rotated;
+mod sql_privileges_revoked;
+mod sql_read_only;
+mod sql_role_expired;
+mod sql_role_login_revoked;
+mod sql_role_widened;
+mod sql_sessions_terminated;
+mod tenant_row_security_off;
 
 pub static ALL: &[super::Entry] = &[
     credential_revoked::ENTRY,
     link_reset::ENTRY,
     link_slowed::ENTRY,
     secret_unreadable::ENTRY,
+    sql_connections_exhausted::ENTRY,
+    sql_lock_held::ENTRY,
+    sql_password_half_rotated::ENTRY,
+    sql_privileges_revoked::ENTRY,
+    sql_read_only::ENTRY,
+    sql_role_expired::ENTRY,
+    sql_role_login_revoked::ENTRY,
+    sql_role_widened::ENTRY,
+    sql_sessions_terminated::ENTRY,
+    tenant_row_security_off::ENTRY,
 ];
 
 pub static PAGES: &[(&str, &str)] = &[
@@ -16,4 +36,32 @@ pub static PAGES: &[(&str, &str)] = &[
     ("chaos/link-reset", include_str!("link_reset.rs")),
     ("chaos/link-slowed", include_str!("link_slowed.rs")),
     ("chaos/secret-unreadable", include_str!("secret_unreadable.rs")),
+    (
+        "chaos/sql-connections-exhausted",
+        include_str!("sql_connections_exhausted.rs"),
+    ),
+    ("chaos/sql-lock-held", include_str!("sql_lock_held.rs")),
+    (
+        "chaos/sql-password-half-rotated",
+        include_str!("sql_password_half_rotated.rs"),
+    ),
+    (
+        "chaos/sql-privileges-revoked",
+        include_str!("sql_privileges_revoked.rs"),
+    ),
+    ("chaos/sql-read-only", include_str!("sql_read_only.rs")),
+    ("chaos/sql-role-expired", include_str!("sql_role_expired.rs")),
+    (
+        "chaos/sql-role-login-revoked",
+        include_str!("sql_role_login_revoked.rs"),
+    ),
+    ("chaos/sql-role-widened", include_str!("sql_role_widened.rs")),
+    (
+        "chaos/sql-sessions-terminated",
+        include_str!("sql_sessions_terminated.rs"),
+    ),
+    (
+        "chaos/tenant-row-security-off",
+        include_str!("tenant_row_security_off.rs"),
+    ),
 ];
