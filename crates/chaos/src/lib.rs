@@ -27,6 +27,7 @@ mod postgresql;
 #[cfg(target_os = "linux")]
 pub mod process;
 mod read;
+mod redis;
 mod run;
 pub mod strike;
 mod swap;

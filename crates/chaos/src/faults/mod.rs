@@ -2,6 +2,13 @@
 mod credential_revoked;
 mod link_reset;
 mod link_slowed;
+mod redis_acl_revoked;
+mod redis_clients_exhausted;
+mod redis_memory_full;
+mod redis_paused;
+mod redis_protection_off;
+mod redis_read_only;
+mod redis_user_off;
 mod secret_unreadable;
 mod sql_connections_exhausted;
 mod sql_lock_held;
@@ -18,6 +25,13 @@ pub static ALL: &[super::Entry] = &[
     credential_revoked::ENTRY,
     link_reset::ENTRY,
     link_slowed::ENTRY,
+    redis_acl_revoked::ENTRY,
+    redis_clients_exhausted::ENTRY,
+    redis_memory_full::ENTRY,
+    redis_paused::ENTRY,
+    redis_protection_off::ENTRY,
+    redis_read_only::ENTRY,
+    redis_user_off::ENTRY,
     secret_unreadable::ENTRY,
     sql_connections_exhausted::ENTRY,
     sql_lock_held::ENTRY,
@@ -35,6 +49,16 @@ pub static PAGES: &[(&str, &str)] = &[
     ("chaos/credential-revoked", include_str!("credential_revoked.rs")),
     ("chaos/link-reset", include_str!("link_reset.rs")),
     ("chaos/link-slowed", include_str!("link_slowed.rs")),
+    ("chaos/redis-acl-revoked", include_str!("redis_acl_revoked.rs")),
+    (
+        "chaos/redis-clients-exhausted",
+        include_str!("redis_clients_exhausted.rs"),
+    ),
+    ("chaos/redis-memory-full", include_str!("redis_memory_full.rs")),
+    ("chaos/redis-paused", include_str!("redis_paused.rs")),
+    ("chaos/redis-protection-off", include_str!("redis_protection_off.rs")),
+    ("chaos/redis-read-only", include_str!("redis_read_only.rs")),
+    ("chaos/redis-user-off", include_str!("redis_user_off.rs")),
     ("chaos/secret-unreadable", include_str!("secret_unreadable.rs")),
     (
         "chaos/sql-connections-exhausted",

@@ -8,6 +8,7 @@ use std::path::Path;
 
 mod files;
 mod postgresql;
+mod redis;
 mod service;
 
 /// A real service, and one fault for it.
@@ -44,7 +45,7 @@ pub type Make = fn(&Path) -> Result<Box<dyn Rig>, String>;
 
 /// The rig of each fault, by the fault's id.
 pub fn all() -> Vec<(&'static str, Make)> {
-    let mut all: Vec<(&'static str, Make)> = [files::RIGS, postgresql::RIGS].concat();
+    let mut all: Vec<(&'static str, Make)> = [files::RIGS, postgresql::RIGS, redis::RIGS].concat();
     all.sort_unstable_by_key(|(id, _)| *id);
     all
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::service::{self, Server};
+use super::service::{self, Server, answer};
 use super::{Kept, Make, Rig};
 
 pub(super) const RIGS: &[(&str, Make)] = &[
@@ -333,7 +333,7 @@ impl Sql {
 
     /// Asked by the role, in the session that has been open all the time; `None` when it is refused.
     fn live(&mut self, sql: &str) -> Option<String> {
-        if let Some(done) = self.reconnecting.take_if(|reconnecting| reconnecting.is_finished()) {
+        if let Some(done) = self.reconnecting.take() {
             self.session = done.join().ok()?.ok();
         }
         if self.session.is_none() && self.reconnecting.is_none() {
@@ -450,16 +450,6 @@ impl Drop for LiveSession {
     fn drop(&mut self) {
         let _ = self.psql.kill();
         let _ = self.psql.wait();
-    }
-}
-
-/// What a program printed, or what it complained of.
-fn answer(command: &mut Command) -> Result<String, String> {
-    let out = command.env("LC_ALL", "C").output().map_err(|error| error.to_string())?;
-    if out.status.success() {
-        Ok(String::from_utf8_lossy(&out.stdout).trim_end().to_owned())
-    } else {
-        Err(String::from_utf8_lossy(&out.stderr).trim_end().to_owned())
     }
 }
 

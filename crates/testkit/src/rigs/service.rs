@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,10 +35,6 @@ impl Server {
             .spawn()
             .map_err(|error| format!("the server can't be started: {error}"))?;
         Ok(Server { child, stop })
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Stops it in another way than it is stopped in.
@@ -125,4 +121,25 @@ pub(super) fn wait(what: &str, mut so: impl FnMut() -> bool) -> Result<(), Strin
 /// Waits until somebody listens.
 pub(super) fn wait_for_port(port: u16) -> Result<(), String> {
     wait("it listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
+}
+
+/// What a program printed, or what it complained of.
+pub(super) fn answer(command: &mut Command) -> Result<String, String> {
+    let out = command.env("LC_ALL", "C").output().map_err(|error| error.to_string())?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if out.status.success() {
+        Ok(said(&out.stdout))
+    } else {
+        Err(format!("{}{}", said(&out.stdout), said(&out.stderr)))
+    }
+}
+
+/// A program on `PATH`, or where Debian keeps servers.
+pub(super) fn find(program: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
+        .ok_or_else(|| format!("`{program}` is not installed"))
 }
