@@ -22,6 +22,7 @@ mod faults;
 mod files;
 pub mod journal;
 mod link;
+mod nats;
 mod permit;
 mod postgresql;
 #[cfg(target_os = "linux")]

@@ -2,6 +2,9 @@
 mod credential_revoked;
 mod link_reset;
 mod link_slowed;
+mod nats_open;
+mod nats_permissions_revoked;
+mod nats_user_removed;
 mod redis_acl_revoked;
 mod redis_clients_exhausted;
 mod redis_memory_full;
@@ -25,6 +28,9 @@ pub static ALL: &[super::Entry] = &[
     credential_revoked::ENTRY,
     link_reset::ENTRY,
     link_slowed::ENTRY,
+    nats_open::ENTRY,
+    nats_permissions_revoked::ENTRY,
+    nats_user_removed::ENTRY,
     redis_acl_revoked::ENTRY,
     redis_clients_exhausted::ENTRY,
     redis_memory_full::ENTRY,
@@ -49,6 +55,12 @@ pub static PAGES: &[(&str, &str)] = &[
     ("chaos/credential-revoked", include_str!("credential_revoked.rs")),
     ("chaos/link-reset", include_str!("link_reset.rs")),
     ("chaos/link-slowed", include_str!("link_slowed.rs")),
+    ("chaos/nats-open", include_str!("nats_open.rs")),
+    (
+        "chaos/nats-permissions-revoked",
+        include_str!("nats_permissions_revoked.rs"),
+    ),
+    ("chaos/nats-user-removed", include_str!("nats_user_removed.rs")),
     ("chaos/redis-acl-revoked", include_str!("redis_acl_revoked.rs")),
     (
         "chaos/redis-clients-exhausted",

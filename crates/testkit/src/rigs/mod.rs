@@ -7,6 +7,7 @@
 use std::path::Path;
 
 mod files;
+mod nats;
 mod postgresql;
 mod redis;
 mod service;
@@ -45,7 +46,7 @@ pub type Make = fn(&Path) -> Result<Box<dyn Rig>, String>;
 
 /// The rig of each fault, by the fault's id.
 pub fn all() -> Vec<(&'static str, Make)> {
-    let mut all: Vec<(&'static str, Make)> = [files::RIGS, postgresql::RIGS, redis::RIGS].concat();
+    let mut all: Vec<(&'static str, Make)> = [files::RIGS, nats::RIGS, postgresql::RIGS, redis::RIGS].concat();
     all.sort_unstable_by_key(|(id, _)| *id);
     all
 }
