@@ -26,6 +26,8 @@ const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const LINES_MAX: usize = 100;
 /// The server has read its configuration again after so many milliseconds.
 const RELOAD_MS_MAX: u64 = 1_000;
+/// A login that was refused is tried again after so many milliseconds.
+const AGAIN_MS: u64 = 30;
 /// Between two looks.
 const LOOK_MS: u64 = 10;
 
@@ -60,6 +62,7 @@ impl Reconfigured<'_> {
             swap.put(self.edited(edit)?.as_bytes())?;
         }
         self.reload()?;
+        // Whether it came to it is the probe's to say.
         wait_until(in_force);
         Ok(())
     }
@@ -72,13 +75,12 @@ impl Reconfigured<'_> {
         in_force: impl Fn() -> Result<bool, String>,
     ) -> Result<Undone, String> {
         let undone = Swap::of(record)?.take_back()?;
-        if undone == Undone::Restored && self.reload()? {
-            wait_until(|| Ok(!in_force()?));
-            if in_force()? {
-                return Err("the configuration is back, and the server does not heed it".to_owned());
-            }
+        // Where the server still heeds the original, or doesn't run, there is nothing to read again.
+        let heeded = undone != Undone::Restored || self.process()?.is_none() || !in_force()?;
+        if heeded || !self.reload()? || wait_until(|| Ok(!in_force()?)) {
+            return Ok(undone);
         }
-        Ok(undone)
+        Err("the configuration is back, and the server does not heed it".to_owned())
     }
 
     fn edited(self, edit: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
@@ -110,11 +112,15 @@ impl Reconfigured<'_> {
 }
 
 /// Waits for it, not for ever. While the server reads its file it may cut whoever asks.
-fn wait_until(so: impl Fn() -> Result<bool, String>) {
+fn wait_until(so: impl Fn() -> Result<bool, String>) -> bool {
     let begun = Instant::now();
-    while so() != Ok(true) && begun.elapsed() < Duration::from_millis(RELOAD_MS_MAX) {
+    while so() != Ok(true) {
+        if begun.elapsed() > Duration::from_millis(RELOAD_MS_MAX) {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(LOOK_MS));
     }
+    true
 }
 
 /// Where a user of a list `users = [{user: …}, …]` stands in a configuration: its braces, and what is between.
@@ -189,10 +195,32 @@ pub(crate) enum Said {
     Refused,
 }
 
-/// Presents a credential, or nothing; and where a subject is given, subscribes to it for a moment.
-pub(crate) fn probe(target: &Target, anonymous: bool, subject: Option<&str>) -> Result<Said, String> {
-    let stream = dial(target.text("address")?, None)?;
-    let mut stream = BufReader::new(stream);
+/// Logs in as the target's user, or as nobody.
+pub(crate) fn login(target: &Target, anonymous: bool) -> Result<Said, String> {
+    Ok(connect(target, anonymous)?.1)
+}
+
+/// Logs in as the target's user, and subscribes to a subject for a moment.
+pub(crate) fn subscribe(target: &Target, subject: &str) -> Result<Said, String> {
+    match connect(target, false)? {
+        (mut stream, Said::Welcome) => ask(&mut stream, &format!("SUB {subject} 1\r\nPING\r\n"), "PONG"),
+        (_, Said::Refused) => Err(format!("`{}` may not even log in", target.name)),
+    }
+}
+
+/// A server that reads its configuration cuts whoever is logging in, in the words of a refusal: so one is believed the
+/// second time.
+fn connect(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream>, Said), String> {
+    let first = connect_once(target, anonymous)?;
+    if first.1 == Said::Welcome {
+        return Ok(first);
+    }
+    std::thread::sleep(Duration::from_millis(AGAIN_MS));
+    connect_once(target, anonymous)
+}
+
+fn connect_once(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream>, Said), String> {
+    let mut stream = BufReader::new(dial(target.text("address")?, None)?);
     let info = line(&mut stream)?;
     if info.contains("\"tls_required\":true") {
         return Err("this server asks for TLS, which this probe does not speak".to_owned());
@@ -204,10 +232,7 @@ pub(crate) fn probe(target: &Target, anonymous: bool, subject: Option<&str>) -> 
     }
     // Nothing is sent behind it before it is answered: a server that closes would destroy its answer by that.
     let said = ask(&mut stream, &format!("CONNECT {connect}\r\n"), "+OK")?;
-    match subject {
-        Some(subject) if said == Said::Welcome => ask(&mut stream, &format!("SUB {subject} 1\r\nPING\r\n"), "PONG"),
-        _ => Ok(said),
-    }
+    Ok((stream, said))
 }
 
 /// Sends, and reads up to a word or a refusal.

@@ -42,7 +42,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::fault::{Effect, Entry, Fault, UndoClass};
-use crate::nats::{Reconfigured, Said, probe};
+use crate::nats::{Reconfigured, Said, login};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
@@ -125,7 +125,7 @@ impl Strike for Open {
     }
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
-        Ok(probe(site.target(&self.target)?, true, None)? == Said::Welcome)
+        Ok(login(site.target(&self.target)?, true)? == Said::Welcome)
     }
 
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {

@@ -46,7 +46,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::fault::{Effect, Entry, Fault, UndoClass};
-use crate::nats::{Reconfigured, Said, probe, user_block};
+use crate::nats::{Reconfigured, Said, subscribe, user_block};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
@@ -144,7 +144,7 @@ impl Strike for PermissionsRevoked {
     }
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
-        Ok(probe(site.target(&self.client)?, false, Some(&self.subject))? == Said::Refused)
+        Ok(subscribe(site.target(&self.client)?, &self.subject)? == Said::Refused)
     }
 
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {

@@ -42,7 +42,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::fault::{Effect, Entry, Fault, UndoClass};
-use crate::nats::{Reconfigured, Said, probe, user_block};
+use crate::nats::{Reconfigured, Said, login, user_block};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
@@ -130,7 +130,7 @@ impl Strike for UserRemoved {
     }
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
-        Ok(probe(site.target(&self.client)?, false, None)? == Said::Refused)
+        Ok(login(site.target(&self.client)?, false)? == Said::Refused)
     }
 
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
