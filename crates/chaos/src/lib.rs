@@ -20,6 +20,7 @@ mod experiment;
 mod fault;
 mod faults;
 mod files;
+mod intrusion;
 pub mod journal;
 mod link;
 mod nats;

@@ -5,6 +5,7 @@ mod link_slowed;
 mod nats_open;
 mod nats_permissions_revoked;
 mod nats_user_removed;
+mod neighbour_reached;
 mod redis_acl_revoked;
 mod redis_clients_exhausted;
 mod redis_memory_full;
@@ -22,6 +23,7 @@ mod sql_role_expired;
 mod sql_role_login_revoked;
 mod sql_role_widened;
 mod sql_sessions_terminated;
+mod stolen_token_reused;
 mod tenant_row_security_off;
 
 pub static ALL: &[super::Entry] = &[
@@ -31,6 +33,7 @@ pub static ALL: &[super::Entry] = &[
     nats_open::ENTRY,
     nats_permissions_revoked::ENTRY,
     nats_user_removed::ENTRY,
+    neighbour_reached::ENTRY,
     redis_acl_revoked::ENTRY,
     redis_clients_exhausted::ENTRY,
     redis_memory_full::ENTRY,
@@ -48,6 +51,7 @@ pub static ALL: &[super::Entry] = &[
     sql_role_login_revoked::ENTRY,
     sql_role_widened::ENTRY,
     sql_sessions_terminated::ENTRY,
+    stolen_token_reused::ENTRY,
     tenant_row_security_off::ENTRY,
 ];
 
@@ -61,6 +65,7 @@ pub static PAGES: &[(&str, &str)] = &[
         include_str!("nats_permissions_revoked.rs"),
     ),
     ("chaos/nats-user-removed", include_str!("nats_user_removed.rs")),
+    ("chaos/neighbour-reached", include_str!("neighbour_reached.rs")),
     ("chaos/redis-acl-revoked", include_str!("redis_acl_revoked.rs")),
     (
         "chaos/redis-clients-exhausted",
@@ -96,6 +101,7 @@ pub static PAGES: &[(&str, &str)] = &[
         "chaos/sql-sessions-terminated",
         include_str!("sql_sessions_terminated.rs"),
     ),
+    ("chaos/stolen-token-reused", include_str!("stolen_token_reused.rs")),
     (
         "chaos/tenant-row-security-off",
         include_str!("tenant_row_security_off.rs"),

@@ -29,6 +29,7 @@ pub(super) const RIGS: &[(&str, Make)] = &[
     ("sql-lock-held", |folder| rig(folder, &LOCK_HELD)),
     ("sql-sessions-terminated", |folder| rig(folder, &SESSIONS_TERMINATED)),
     ("sql-password-half-rotated", |folder| rig(folder, &HALF_ROTATED)),
+    ("stolen-token-reused", |folder| rig(folder, &STOLEN_TOKEN)),
 ];
 
 /// One fault, and how it shows.
@@ -170,6 +171,23 @@ const HALF_ROTATED: Case = Case {
             Ok(_) => Ok(false),
             Err(said) if said.contains("password authentication failed") => Ok(true),
             Err(said) => Err(said),
+        }
+    },
+    meddle: None,
+};
+
+const STOLEN_TOKEN: Case = Case {
+    fault: "id = \"stolen-token-reused\"\ntarget = \"db\"\nclient = \"db-app\"\nfrom = \"127.0.0.66\"\n",
+    // The service itself goes on unharmed meanwhile.
+    shows: |sql| {
+        let stays = sql.live("SELECT count(*) FROM orders") == Some("1".to_owned());
+        let sessions =
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'shop_app' AND client_addr = '127.0.0.66'";
+        let count = sql.ask(sessions)?;
+        if stays {
+            Ok(count != "0")
+        } else {
+            Err("the open session broke".to_owned())
         }
     },
     meddle: None,
@@ -509,6 +527,11 @@ fn make_template(sql: &Sql) -> Result<Vec<u8>, String> {
     initdb.arg("-D").arg(&data).args(["-U", ADMIN, "--auth=scram-sha-256"]);
     initdb.args(["--no-sync", "--no-locale", "-E", "UTF8", "--wal-segsize=1", "--pwfile"]);
     answer(initdb.arg(&passwords))?;
+    // Whoever has the password is let in from every address of loopback.
+    let hba = data.join("pg_hba.conf");
+    let mut rules = fs::read_to_string(&hba).map_err(|error| error.to_string())?;
+    rules.push_str("host all all 127.0.0.0/8 scram-sha-256\n");
+    fs::write(&hba, rules).map_err(|error| error.to_string())?;
     // A server makes it, not single-user mode: row level security leaves alone whatever that mode makes.
     let server = serve(folder, sql.port)?;
     sql.ask(SCHEMA)?;

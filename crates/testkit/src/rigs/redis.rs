@@ -19,6 +19,7 @@ pub(super) const RIGS: &[(&str, Make)] = &[
     ("redis-protection-off", |folder| rig(folder, &PROTECTION_OFF)),
     ("redis-clients-exhausted", |folder| rig(folder, &CLIENTS_EXHAUSTED)),
     ("redis-paused", |folder| rig(folder, &PAUSED)),
+    ("neighbour-reached", |folder| rig(folder, &NEIGHBOUR)),
 ];
 
 /// One fault, and how it shows.
@@ -104,6 +105,12 @@ const PAUSED: Case = Case {
             .map_err(|error| error.to_string())?;
         Ok(status.status.code() == Some(124))
     },
+    meddle: None,
+};
+
+const NEIGHBOUR: Case = Case {
+    fault: "id = \"neighbour-reached\"\ntarget = \"cache\"\nclient = \"db-app\"\nfrom = \"127.0.0.67\"\n",
+    shows: |redis| Ok(redis.ask(&["CLIENT", "LIST"])?.contains(" addr=127.0.0.67:")),
     meddle: None,
 };
 
@@ -193,6 +200,8 @@ impl Rig for Redis {
     fn targets(&self) -> String {
         target("cache", &self.folder, self.port, ADMIN, "admin-password")
             + &target("cache-app", &self.folder, self.port, APP, "app-password")
+            // The database's user has the same name and password here: that is the weakness.
+            + &target("db-app", &self.folder, 1, APP, "app-password")
     }
 
     fn fault(&self) -> String {
