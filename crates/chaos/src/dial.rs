@@ -1,11 +1,11 @@
 //! A TCP connection with a time limit, from an address of this host that may be chosen: what stolen credentials are
 //! presented from.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+use tokio::net::TcpSocket;
 
 /// A connection is made within so many milliseconds, and each read and write on it ends.
 pub(crate) const DIAL_MS_MAX: u64 = 1_000;
@@ -29,15 +29,18 @@ pub(crate) fn dial(address: &str, from: Option<IpAddr>) -> Result<TcpStream, Str
 }
 
 fn dial_from(to: SocketAddr, from: IpAddr, limit: Duration) -> std::io::Result<TcpStream> {
-    let family = if to.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    // Linux bounds `connect` by it too.
-    set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
-    bind(&socket, &SocketAddr::new(from, 0))?;
-    connect(&socket, &to)?;
-    Ok(TcpStream::from(socket))
+    // The standard library can't choose where a connection comes from.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stream = runtime.block_on(async {
+        let socket = if to.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.bind(SocketAddr::new(from, 0))?;
+        let made = tokio::time::timeout(limit, socket.connect(to)).await;
+        made.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }

@@ -134,12 +134,11 @@ pub(super) fn answer(command: &mut Command) -> Result<String, String> {
     }
 }
 
-/// A program on `PATH`, or where Debian keeps servers.
+/// A server, where Debian and whoever builds one put it.
 pub(super) fn find(program: &str) -> Result<PathBuf, String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin".into()])
-        .map(|folder| folder.join(program))
+    ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"]
+        .map(|folder| Path::new(folder).join(program))
+        .into_iter()
         .find(|file| file.is_file())
         .ok_or_else(|| format!("`{program}` is not installed"))
 }
