@@ -91,14 +91,10 @@ impl Swap {
             };
         }
         let new = self.beside("new");
-        let mut file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(NOFOLLOW)
-            .open(&new)
-            .map_err(failed)?;
+        // A file of ours alone: nobody who has made one under that name reads what is written.
+        remove_if_there(&new)?;
+        let options = File::options().write(true).create_new(true).mode(0o600).open(&new);
+        let mut file = options.map_err(failed)?;
         file.write_all(content).map_err(failed)?;
         // Only root may give a file away; anybody else's is their own already.
         let _ = fchown(&file, Some(original.uid()), Some(original.gid()));
@@ -149,14 +145,10 @@ impl Swap {
 
     /// Removes what we made beside the file, when the original stands under its own name.
     fn clear(&self) -> Result<(), String> {
-        let new = self.beside("new");
         if self.has_aside() {
             fs::remove_file(self.aside()).map_err(|error| about(&self.path, error))?;
         }
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(about(&new, error)),
-            _ => Ok(()),
-        }
+        remove_if_there(&self.beside("new"))
     }
 
     fn sync_folder(&self) -> std::io::Result<()> {
@@ -182,8 +174,12 @@ fn about(path: &Path, error: std::io::Error) -> String {
     format!("`{}`: {error}", path.display())
 }
 
-/// `O_NOFOLLOW`: a link under the name of the new file is not ours.
-const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+fn remove_if_there(path: &Path) -> Result<(), String> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(about(path, error)),
+        _ => Ok(()),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@
 //!   is in the journal, only the digest of what the fault made of it. A server that doesn't run reads it at its start.
 //! - Rights: owner of the folder that holds the file, and leave to signal the server.
 //! - Targets: `nats`.
-//! - ATT&CK: T1531 (account access removal), T1565.001 (stored data manipulation). CWE: CWE-280 (improper handling of
+//! - ATT&CK: T1531 (account access removal). CWE: CWE-280 (improper handling of
 //!   insufficient permissions).
 //! - Expected effect: confidentiality kept; integrity at risk where a message is believed to have been sent; availability
 //!   of what the messages carry is lost.
@@ -38,7 +38,6 @@
 //! ## References
 //! - <https://docs.nats.io/running-a-nats-service/configuration/securing_nats/authorization>
 //! - <https://attack.mitre.org/techniques/T1531/>
-//! - <https://attack.mitre.org/techniques/T1565/001/>
 //! - <https://cwe.mitre.org/data/definitions/280.html>
 
 use std::collections::BTreeMap;
@@ -56,7 +55,7 @@ pub(super) const ENTRY: Entry = Entry {
     id: "nats-permissions-revoked",
     undo_class: UndoClass::Journaled,
     rights: "owner of the configuration file's folder, and leave to signal the server",
-    attack: &["T1531", "T1565.001"],
+    attack: &["T1531"],
     cwe: &["CWE-280"],
     effect: Effect {
         confidentiality: "kept",

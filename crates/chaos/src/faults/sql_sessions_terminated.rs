@@ -66,6 +66,8 @@ pub(super) const ENTRY: Entry = Entry {
     read,
 };
 
+/// More sessions than that are not recorded, and so not cut.
+const SESSIONS_MAX: usize = 1_000;
 /// Clients that reconnect at all do so within so many milliseconds, or are found to have done so at the next undo.
 const RECONNECT_MS_MAX: u64 = 1_700;
 /// A session ends within so many milliseconds.
@@ -137,6 +139,9 @@ impl Strike for SessionsTerminated {
         if sessions.is_empty() {
             return Err(format!("role `{}` has no session to cut", role.name));
         }
+        if sessions.len() > SESSIONS_MAX {
+            return Err(format!("role `{}` has more than {SESSIONS_MAX} sessions", role.name));
+        }
         let mut record: Record = role.record().map(|(key, value)| (key.to_owned(), value)).into();
         record.insert("sessions".to_owned(), sessions.into());
         Ok(record)
@@ -146,11 +151,9 @@ impl Strike for SessionsTerminated {
         let session = Session::open(site.target(&self.target)?)?;
         let before = recorded(record)?;
         let role = Role::of(record)?;
-        let sql = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity \
-                   WHERE usesysid::text = $1 AND pid::text || ' ' || backend_start::text = $2";
-        for each in &before {
-            session.rows(sql, &[&role.oid, each])?;
-        }
+        let sql = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE usesysid::text = $1 \
+                   AND pid::text || ' ' || backend_start::text = ANY (string_to_array($2, ','))";
+        session.rows(sql, &[&role.oid, &before.join(",")])?;
         let begun = Instant::now();
         while sessions(&session, &role)?.iter().any(|each| before.contains(each)) {
             if begun.elapsed() > Duration::from_millis(END_MS_MAX) {
