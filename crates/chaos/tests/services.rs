@@ -215,10 +215,19 @@ fn a_revoked_login_is_noticed_in_the_log() {
 fn a_lock_ends_with_its_holder() {
     let evidence = play(
         "sql-lock-held",
-        &without_detector("sql-lock-held", "table = \"orders\""),
+        &without_detector("sql-lock-held", "table = \"orders\"\nhold_ms = 800"),
     );
     assert!(evidence.workload["failed"] > 0, "{:?}", evidence.workload);
-    assert_eq!(evidence.faults[0].undo_class, "process-bounded");
+    let lock = &evidence.faults[0];
+    assert_eq!(
+        (lock.undo_class.as_str(), &lock.parameters["hold_ms"]),
+        ("process-bounded", &json!(800))
+    );
+    // From the end of the lock.
+    assert!(
+        evidence.recovered_by_itself && evidence.recovered_us.is_some(),
+        "{evidence:?}"
+    );
 }
 
 fn a_revoked_command_is_given_back() {
@@ -250,7 +259,6 @@ fn play(fault: &str, file: &str) -> ChaosExperiment {
         .unwrap();
     assert_eq!(evidence.unknown, Vec::<String>::new());
     assert!(evidence.steady_before && evidence.steady_after, "{:?}", evidence.notes);
-    assert!(!evidence.recovered_by_itself);
     let ran = &evidence.faults[0];
     assert!(ran.bit && ran.undone && ran.undo_us < 2_000_000, "{ran:?}");
     assert_eq!(journal.pending(), []);

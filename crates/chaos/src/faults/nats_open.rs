@@ -7,6 +7,7 @@
 //!
 //! - Parameters: `target`, with `config` and `pid_file`. It refuses to begin where the server knows accounts or an
 //!   operator, which go on without `authorization`.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The original file, which lies beside it as `….proofmark-before` meanwhile, is put back with
 //!   its owner and mode, and read again, unless somebody has changed or replaced the file since. Nothing of its contents
 //!   is in the journal, only the digest of what the fault made of it. A server that doesn't run reads it at its start.
@@ -45,7 +46,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::nats::{Reconfigured, Said, login};
 use crate::permit::Permit;
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -60,7 +61,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "at the mercy of whoever connects",
     },
     targets: &[TargetKind::Nats],
-    keys: &["target"],
+    keys: &["target", "hold_ms"],
     read,
 };
 
@@ -75,7 +76,7 @@ struct Open {
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let target = section.text("target");
     let strike = Open { target: target? };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 fn opened(text: &str) -> Result<String, String> {

@@ -8,6 +8,7 @@
 //!
 //! - Parameters: `target`, with `config` and `pid_file`; `client`, a target of the same server with the user's
 //!   credential; `subject`, one that the user may subscribe to.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The original file, which lies beside it as `….proofmark-before` meanwhile, is put back with
 //!   its owner and mode, and read again, unless somebody has changed or replaced the file since. Nothing of its contents
 //!   is in the journal, only the digest of what the fault made of it. A server that doesn't run reads it at its start.
@@ -48,7 +49,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::nats::{Reconfigured, Said, subscribe, user_block};
 use crate::permit::Permit;
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -63,7 +64,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for what the messages carry",
     },
     targets: &[TargetKind::Nats],
-    keys: &["target", "client", "subject"],
+    keys: &["target", "client", "subject", "hold_ms"],
     read,
 };
 
@@ -94,7 +95,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         client: client?,
         subject: subject?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 /// The configuration with the user denied everything.

@@ -8,6 +8,7 @@
 //!
 //! - Parameters: `target`, with `config` and `pid_file`; `client`, a target of the same server with the user's
 //!   credential. The user has to stand in a list of users of that file, not in one that it includes.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The original file, which lies beside it as `….proofmark-before` meanwhile, is put back with
 //!   its owner and mode, and read again, unless somebody has changed or replaced the file since. Nothing of its contents
 //!   is in the journal, only the digest of what the fault made of it. A server that doesn't run reads it at its start.
@@ -45,7 +46,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::nats::{Reconfigured, Said, login, user_block};
 use crate::permit::Permit;
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -60,7 +61,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for the user's services",
     },
     targets: &[TargetKind::Nats],
-    keys: &["target", "client"],
+    keys: &["target", "client", "hold_ms"],
     read,
 };
 
@@ -77,7 +78,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         target: target?,
         client: client?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 /// The configuration without the user. A comma stays on one side only.

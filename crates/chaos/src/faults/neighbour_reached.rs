@@ -13,6 +13,7 @@
 //! - Parameters: `target`, the neighbour, with the credential of an administrator, who may list sessions; `client`, a
 //!   target at another address, of any kind, with the credential that is tried; `from`, an address of this host that
 //!   nobody else uses, such as `127.0.0.67` for a server on loopback.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `process-bounded`. The session ends with the process, and nothing else is to be taken back.
 //! - Rights: to read the client's `password_file`; `pg_read_all_stats`, or `+client|list`.
 //! - Targets: `postgresql`, `redis`.
@@ -52,7 +53,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::intrusion::{Intrusion, read_address};
 use crate::permit::Permit;
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -67,7 +68,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "kept",
     },
     targets: &[TargetKind::Postgresql, TargetKind::Redis],
-    keys: &["target", "client", "from"],
+    keys: &["target", "client", "from", "hold_ms"],
     read,
 };
 
@@ -87,7 +88,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         client: client?,
         from: from?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 impl Strike for NeighbourReached {

@@ -9,6 +9,7 @@
 //! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with the
 //!   credential of the user, who may use `MULTI` and `DISCARD`; `command`, in small letters, without a subcommand;
 //!   `key`, one that the user may use it on.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The user's rules for commands are put back as they were, unless somebody has changed them
 //!   or deleted the user since. A restart of the server, which reads its own list of users, ends it too.
 //! - Rights: `+acl`, Redis 7 or newer.
@@ -48,7 +49,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::redis::{Reply, Session};
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -63,7 +64,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for what needs the command",
     },
     targets: &[TargetKind::Redis],
-    keys: &["target", "client", "command", "key"],
+    keys: &["target", "client", "command", "key", "hold_ms"],
     read,
 };
 
@@ -99,7 +100,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         command: command?,
         key: key?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 /// The rules of a user for every other command, in order, and whether it may use this one: Redis before 7.2 writes a

@@ -7,6 +7,7 @@
 //! in this way.
 //!
 //! - Parameters: `target`.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `process-bounded`. The connections end with the process; the server is asked until it lets somebody in
 //!   again.
 //! - Rights: none; a connection to the port.
@@ -44,7 +45,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::redis::{Login, Session};
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -59,7 +60,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for new connections; open ones go on",
     },
     targets: &[TargetKind::Redis],
-    keys: &["target"],
+    keys: &["target", "hold_ms"],
     read,
 };
 
@@ -78,7 +79,7 @@ struct ClientsExhausted {
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let target = section.text("target");
     let strike = ClientsExhausted { target: target? };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 impl Strike for ClientsExhausted {

@@ -8,6 +8,7 @@
 //!
 //! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with a
 //!   service's credential; `key`, one that the service may write.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `process-bounded`. The server ends the pause by itself one second after the process has ended.
 //!   `CLIENT UNPAUSE` is never sent, as it would end a pause of somebody else too.
 //! - Rights: `+client|pause`.
@@ -47,7 +48,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::redis::{Failure, Session};
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -62,7 +63,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for writes, and for all once every worker waits",
     },
     targets: &[TargetKind::Redis],
-    keys: &["target", "client", "key"],
+    keys: &["target", "client", "key", "hold_ms"],
     read,
 };
 
@@ -90,7 +91,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         client: client?,
         key: key?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 impl Strike for Paused {

@@ -6,6 +6,7 @@
 //! asks for one key, and bites when it is answered.
 //!
 //! - Parameters: `target`, with the credential of an administrator; `key`, any.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The default user is put back as it was, unless somebody has changed it since. A restart of
 //!   the server, which reads its own list of users, ends it too.
 //! - Rights: `+acl`, Redis 7 or newer.
@@ -49,7 +50,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::redis::{Login, Session};
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -64,7 +65,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "at the mercy of whoever connects",
     },
     targets: &[TargetKind::Redis],
-    keys: &["target", "key"],
+    keys: &["target", "key", "hold_ms"],
     read,
 };
 
@@ -86,7 +87,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         target: target?,
         key: key?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 /// The default user as rules that `ACL SETUSER` takes: whether it is on, needs a password, commands, keys, channels.

@@ -8,6 +8,7 @@
 //!
 //! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with a
 //!   service's credential; `key`, one that the service may write.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The number that was there is put back, unless somebody has set another since. A restart of
 //!   the server, which reads its own file, ends it too.
 //! - Rights: `+config`.
@@ -48,7 +49,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::redis::Session;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -63,7 +64,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for writes",
     },
     targets: &[TargetKind::Redis],
-    keys: &["target", "client", "key"],
+    keys: &["target", "client", "key", "hold_ms"],
     read,
 };
 
@@ -87,7 +88,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         client: client?,
         key: key?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 impl Strike for ReadOnly {

@@ -7,6 +7,7 @@
 //!
 //! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with the
 //!   credential of the user.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The user is turned on again, unless somebody has done so or deleted it since: a user that
 //!   is gone is not made again. Its password is not touched.
 //! - Rights: `+acl`, Redis 7 or newer.
@@ -43,7 +44,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::redis::Session;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -58,7 +59,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for new connections; open ones go on",
     },
     targets: &[TargetKind::Redis],
-    keys: &["target", "client"],
+    keys: &["target", "client", "hold_ms"],
     read,
 };
 
@@ -75,7 +76,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         target: target?,
         client: client?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 /// `on` or `off`; null where there is no such user.

@@ -8,6 +8,7 @@
 //!
 //! - Parameters: `target`, with the credential of a service: what is exhausted is whichever comes first, the role's
 //!   limit, the database's or the server's. Where it is the server's, other services are met too.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `process-bounded`. The connections end with the process; the server is asked until it lets the client
 //!   in again.
 //! - Rights: none beyond the credential.
@@ -44,7 +45,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::postgresql::{Session, TOO_MANY_CONNECTIONS, login_refused};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -59,7 +60,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for new sessions; open ones go on",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["target"],
+    keys: &["target", "hold_ms"],
     read,
 };
 
@@ -78,7 +79,11 @@ struct ConnectionsExhausted {
 
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let target = section.text("target");
-    boxed(const { &ENTRY }, ConnectionsExhausted { target: target? }, None)
+    boxed(
+        const { &ENTRY },
+        ConnectionsExhausted { target: target? },
+        read_hold(section),
+    )
 }
 
 impl Strike for ConnectionsExhausted {

@@ -8,6 +8,7 @@
 //!
 //! - Parameters: `target`, with the credential of who may lock; `client`, a target of the same server with a service's
 //!   credential; `table`.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `process-bounded`. The lock ends with the process; where a network cut hides that from the server, its
 //!   `idle_in_transaction_session_timeout` ends it at the deadline.
 //! - Rights: owner of the table, or a privilege to change it.
@@ -47,7 +48,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::postgresql::{LOCK_NOT_AVAILABLE, Login, Session, Table};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -62,7 +63,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for everything that needs the table",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["target", "client", "table"],
+    keys: &["target", "client", "table", "hold_ms"],
     read,
 };
 
@@ -91,7 +92,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         client: client?,
         table: table?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 /// How many sessions of ours hold the table, or wait for it.

@@ -7,6 +7,7 @@
 //! when the password is refused (SQLSTATE 28P01).
 //!
 //! - Parameters: `client`, a target with a `password_file`.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The original file, which lies beside it as `….proofmark-before` meanwhile, is put back
 //!   with its owner and mode, unless somebody has written another since. Nothing of the secret is in the journal.
 //! - Rights: owner of the folder that holds the file.
@@ -44,7 +45,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::postgresql::{WRONG_PASSWORD, login_refused};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::swap::Swap;
 use crate::target::TargetKind;
 
@@ -60,7 +61,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for whoever reads the file again",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["client"],
+    keys: &["client", "hold_ms"],
     read,
 };
 
@@ -74,7 +75,7 @@ struct HalfRotated {
 
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
     let client = section.text("client");
-    boxed(const { &ENTRY }, HalfRotated { client: client? }, None)
+    boxed(const { &ENTRY }, HalfRotated { client: client? }, read_hold(section))
 }
 
 impl Strike for HalfRotated {

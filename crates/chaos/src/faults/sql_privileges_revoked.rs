@@ -8,6 +8,7 @@
 //!
 //! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with the
 //!   credential of the role; `table`, as `schema.table`.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The same privileges are granted again, unless somebody has granted others, or the table
 //!   was dropped, renamed or replaced since.
 //! - Rights: owner of the table, or superuser.
@@ -50,7 +51,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::postgresql::{NO_PRIVILEGE, Role, Session, Table, identifier};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -65,7 +66,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for what needs the table",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["target", "client", "table"],
+    keys: &["target", "client", "table", "hold_ms"],
     read,
 };
 
@@ -85,7 +86,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         client: client?,
         table: table?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 /// The role's own privileges on the table: `SELECT`, and `SELECT*` where it may pass it on, in order.

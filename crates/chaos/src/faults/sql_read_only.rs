@@ -8,6 +8,7 @@
 //!
 //! - Parameters: `target`, with the credential of an administrator and the `database`; `client`, a target of the same
 //!   database with a service's credential; `table`.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The setting that was there is put back, or taken away where there was none, unless
 //!   somebody has changed it since.
 //! - Rights: owner of the database, or superuser.
@@ -47,7 +48,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::postgresql::{NO_PRIVILEGE, READ_ONLY, Session, Table, identifier, literal};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -62,7 +63,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for writes of new sessions",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["target", "client", "table"],
+    keys: &["target", "client", "table", "hold_ms"],
     read,
 };
 
@@ -84,7 +85,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         client: client?,
         table: table?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 /// Lets our own session write, which the setting is meant for too.

@@ -8,6 +8,7 @@
 //!
 //! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with the
 //!   credential of the role.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. `LOGIN` is given back, unless the role was dropped, renamed or replaced since.
 //! - Rights: `CREATEROLE`, or superuser.
 //! - Targets: `postgresql`.
@@ -43,7 +44,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::postgresql::{NO_LOGIN, RoleSetting, Session, login_refused};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -58,7 +59,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for new sessions; open ones go on",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["target", "client"],
+    keys: &["target", "client", "hold_ms"],
     read,
 };
 
@@ -81,7 +82,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         target: target?,
         client: client?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 impl Strike for LoginRevoked {

@@ -8,6 +8,7 @@
 //! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with the
 //!   credential of the role; `grant`, `bypass-rls` (default) or `superuser`; `table`, `column` and `value`, which name
 //!   rows that the role must not see.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. The attribute is taken away again, unless somebody has done so, or the role was dropped,
 //!   renamed or replaced since.
 //! - Rights: superuser.
@@ -50,7 +51,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::postgresql::{ForeignRows, RoleSetting, Session};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -65,7 +66,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "kept",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["target", "client", "grant", "table", "column", "value"],
+    keys: &["target", "client", "grant", "table", "column", "value", "hold_ms"],
     read,
 };
 
@@ -125,7 +126,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         grant: grant?,
         rows: rows?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 impl Strike for RoleWidened {

@@ -7,6 +7,7 @@
 //!
 //! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with the
 //!   credential of one tenant; `table`, `column` and `value`, which name rows of another tenant.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
 //! - Undo class: `journaled`. Row level security is turned on again, unless somebody has done so, or the table was
 //!   dropped, renamed or replaced since.
 //! - Rights: owner of the table, or superuser.
@@ -49,7 +50,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::postgresql::{ForeignRows, Session, Table};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -64,7 +65,7 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "kept",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["target", "client", "table", "column", "value"],
+    keys: &["target", "client", "table", "column", "value", "hold_ms"],
     read,
 };
 
@@ -84,7 +85,7 @@ fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         client: client?,
         rows: rows?,
     };
-    boxed(const { &ENTRY }, strike, None)
+    boxed(const { &ENTRY }, strike, read_hold(section))
 }
 
 /// `true` where the table's policies are asked.
