@@ -9,6 +9,14 @@ use std::time::Instant;
 
 use crate::{codegen, layers, soak, tools, transcripts};
 
+/// Programs, and the Debian package that each comes with.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("python3", "python3"),
+    ("npm", "npm"),
+    ("psql", "postgresql"),
+    ("redis-server", "redis-server"),
+    ("nats-server", "nats-server"),
+];
 const PYTHON_PACKAGES: [&str; 3] = [
     "securesystemslib[crypto]==1.6.0",
     "jsonschema==4.26.0",
@@ -76,7 +84,7 @@ fn setup(not_run: &mut Vec<String>) -> Result<(), String> {
     for manifest in ["examples/shop/Cargo.toml", "examples/shop/previous/Cargo.toml"] {
         tools::cargo(&["fetch", "--quiet", "--locked", "--manifest-path", manifest])?;
     }
-    debian(&[("python3", "python3"), ("npm", "npm")], not_run);
+    debian(PROGRAMS, not_run);
     python(not_run);
     npm(not_run);
     Ok(())

@@ -25,7 +25,7 @@ pub struct Drill {
     permit: Permit,
     planned: Option<(EntryId, Record)>,
     #[cfg(target_os = "linux")]
-    holder: Option<crate::process::Holder>,
+    holders: Vec<crate::process::Holder>,
 }
 
 impl Drill {
@@ -70,7 +70,7 @@ impl Drill {
             permit: Permit::rehearsal(),
             planned: None,
             #[cfg(target_os = "linux")]
-            holder: None,
+            holders: Vec::new(),
         })
     }
 
@@ -114,7 +114,7 @@ impl Drill {
             UndoClass::ProcessBounded | UndoClass::SandboxDiscard
         ) {
             // One at a time: a second injection takes the place of the first.
-            self.holder = None;
+            self.holders.clear();
             let holder = crate::process::Holder::spawn(
                 program,
                 self.entry.id,
@@ -122,7 +122,7 @@ impl Drill {
                 record,
                 self.site.time_left,
             )?;
-            self.holder = Some(holder);
+            self.holders.push(holder);
             return Ok(());
         }
         let _ = program;
@@ -146,7 +146,7 @@ impl Drill {
                 .map_err(|error| error.to_string())?;
         }
         #[cfg(target_os = "linux")]
-        if let Some(holder) = self.holder.take() {
+        for holder in self.holders.drain(..) {
             holder.stop();
         }
         let undone = take_back(self.strike.as_ref(), &self.site, record)?;
@@ -160,6 +160,6 @@ impl Drill {
     /// The process that holds the fault, where one does.
     #[cfg(target_os = "linux")]
     pub fn holder_pid(&self) -> Option<u32> {
-        self.holder.as_ref().map(crate::process::Holder::pid)
+        self.holders.last().map(crate::process::Holder::pid)
     }
 }

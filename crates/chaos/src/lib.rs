@@ -10,10 +10,12 @@
 //!
 //! Start reading at [`run()`], then [`Experiment`], then [`UndoJournal`].
 
+mod compare;
 #[cfg(unix)]
 pub mod ctk;
 mod declare;
 mod detectors;
+mod dial;
 mod drill;
 mod environment;
 mod experiment;
@@ -24,19 +26,24 @@ mod files;
 pub mod health;
 #[cfg(target_os = "linux")]
 mod held_linux;
+mod intrusion;
 pub mod journal;
 mod ladder;
 mod link;
+mod nats;
 mod own_store;
 mod permit;
+mod postgresql;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(target_os = "linux")]
 mod processes_linux;
 mod read;
+mod redis;
 mod run;
 mod settings;
 pub mod strike;
+mod swap;
 mod target;
 #[cfg(unix)]
 mod toolkit;

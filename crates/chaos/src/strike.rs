@@ -12,9 +12,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::environment::{BoxFuture, Environment};
+use crate::experiment::DEADLINE_SECONDS_MAX;
 use crate::fault::{Entry, Fault, Injected, Met, Probe, UndoClass};
 use crate::permit::Permit;
-use crate::read::Document;
+use crate::read::{Document, Section};
 use crate::target::{Target, Targets};
 
 /// Each call of a strike ends within so many milliseconds.
@@ -24,6 +25,8 @@ const RESIDUE_LOOKS_MAX: u32 = 60;
 const RESIDUE_LOOK_MS: u64 = 25;
 /// Key of a record under which the declarations of the targets stand.
 const TARGETS_KEY: &str = "targets";
+/// Key of a fault: how long it holds.
+const HOLD_KEY: &str = "hold_ms";
 
 /// What is known before injection, by names of the fault's own. It is written to the undo journal: no secret value
 /// may be in it, only paths, digests and names.
@@ -98,6 +101,12 @@ pub(crate) fn boxed(
         strike: Arc::new(strike),
         hold,
     }))
+}
+
+/// `hold_ms`, where a fault on a target has one: it is taken back after so long, and recovery measured from there.
+pub(crate) fn read_hold(section: &Section<'_>) -> Option<Duration> {
+    let hold_ms = section.optional_number(HOLD_KEY, 1..=DEADLINE_SECONDS_MAX * 1000);
+    hold_ms.map(Duration::from_millis)
 }
 
 /// The strike of a fault as the journal knows it, and where it happens.
@@ -211,7 +220,7 @@ impl Fault for OnTarget {
         let mut parameters = self.strike.parameters();
         if let Some(hold) = self.hold {
             let hold_ms = u64::try_from(hold.as_millis()).unwrap_or(u64::MAX);
-            parameters.insert("hold_ms".to_owned(), hold_ms.into());
+            parameters.insert(HOLD_KEY.to_owned(), hold_ms.into());
         }
         parameters
     }

@@ -21,20 +21,42 @@ mod log_entry_tampered;
 mod log_split_view;
 mod log_truncated;
 mod memory_busy;
+mod nats_open;
+mod nats_permissions_revoked;
+mod nats_user_removed;
+mod neighbour_reached;
 mod process_cpu_starved;
 mod process_descriptors;
 mod process_frozen;
 mod process_killed;
 mod process_memory_limited;
 mod program_capabilities_removed;
+mod redis_acl_revoked;
+mod redis_clients_exhausted;
+mod redis_memory_full;
+mod redis_paused;
+mod redis_protection_off;
+mod redis_read_only;
+mod redis_user_off;
 mod sbom_tampered;
 mod scanner_missing;
 mod secret_half_rotated;
 mod secret_leaked;
 mod secret_stale;
 mod secret_unreadable;
+mod sql_connections_exhausted;
+mod sql_lock_held;
+mod sql_password_half_rotated;
+mod sql_privileges_revoked;
+mod sql_read_only;
+mod sql_role_expired;
+mod sql_role_login_revoked;
+mod sql_role_widened;
+mod sql_sessions_terminated;
+mod stolen_token_reused;
 mod store_unavailable;
 mod telemetry_blackout;
+mod tenant_row_security_off;
 
 pub static ALL: &[super::Entry] = &[
     artifact_tampered::ENTRY,
@@ -59,20 +81,42 @@ pub static ALL: &[super::Entry] = &[
     log_split_view::ENTRY,
     log_truncated::ENTRY,
     memory_busy::ENTRY,
+    nats_open::ENTRY,
+    nats_permissions_revoked::ENTRY,
+    nats_user_removed::ENTRY,
+    neighbour_reached::ENTRY,
     process_cpu_starved::ENTRY,
     process_descriptors::ENTRY,
     process_frozen::ENTRY,
     process_killed::ENTRY,
     process_memory_limited::ENTRY,
     program_capabilities_removed::ENTRY,
+    redis_acl_revoked::ENTRY,
+    redis_clients_exhausted::ENTRY,
+    redis_memory_full::ENTRY,
+    redis_paused::ENTRY,
+    redis_protection_off::ENTRY,
+    redis_read_only::ENTRY,
+    redis_user_off::ENTRY,
     sbom_tampered::ENTRY,
     scanner_missing::ENTRY,
     secret_half_rotated::ENTRY,
     secret_leaked::ENTRY,
     secret_stale::ENTRY,
     secret_unreadable::ENTRY,
+    sql_connections_exhausted::ENTRY,
+    sql_lock_held::ENTRY,
+    sql_password_half_rotated::ENTRY,
+    sql_privileges_revoked::ENTRY,
+    sql_read_only::ENTRY,
+    sql_role_expired::ENTRY,
+    sql_role_login_revoked::ENTRY,
+    sql_role_widened::ENTRY,
+    sql_sessions_terminated::ENTRY,
+    stolen_token_reused::ENTRY,
     store_unavailable::ENTRY,
     telemetry_blackout::ENTRY,
+    tenant_row_security_off::ENTRY,
 ];
 
 pub static PAGES: &[(&str, &str)] = &[
@@ -101,6 +145,13 @@ pub static PAGES: &[(&str, &str)] = &[
     ("chaos/log-split-view", include_str!("log_split_view.rs")),
     ("chaos/log-truncated", include_str!("log_truncated.rs")),
     ("chaos/memory-busy", include_str!("memory_busy.rs")),
+    ("chaos/nats-open", include_str!("nats_open.rs")),
+    (
+        "chaos/nats-permissions-revoked",
+        include_str!("nats_permissions_revoked.rs"),
+    ),
+    ("chaos/nats-user-removed", include_str!("nats_user_removed.rs")),
+    ("chaos/neighbour-reached", include_str!("neighbour_reached.rs")),
     ("chaos/process-cpu-starved", include_str!("process_cpu_starved.rs")),
     ("chaos/process-descriptors", include_str!("process_descriptors.rs")),
     ("chaos/process-frozen", include_str!("process_frozen.rs")),
@@ -113,12 +164,51 @@ pub static PAGES: &[(&str, &str)] = &[
         "chaos/program-capabilities-removed",
         include_str!("program_capabilities_removed.rs"),
     ),
+    ("chaos/redis-acl-revoked", include_str!("redis_acl_revoked.rs")),
+    (
+        "chaos/redis-clients-exhausted",
+        include_str!("redis_clients_exhausted.rs"),
+    ),
+    ("chaos/redis-memory-full", include_str!("redis_memory_full.rs")),
+    ("chaos/redis-paused", include_str!("redis_paused.rs")),
+    ("chaos/redis-protection-off", include_str!("redis_protection_off.rs")),
+    ("chaos/redis-read-only", include_str!("redis_read_only.rs")),
+    ("chaos/redis-user-off", include_str!("redis_user_off.rs")),
     ("chaos/sbom-tampered", include_str!("sbom_tampered.rs")),
     ("chaos/scanner-missing", include_str!("scanner_missing.rs")),
     ("chaos/secret-half-rotated", include_str!("secret_half_rotated.rs")),
     ("chaos/secret-leaked", include_str!("secret_leaked.rs")),
     ("chaos/secret-stale", include_str!("secret_stale.rs")),
     ("chaos/secret-unreadable", include_str!("secret_unreadable.rs")),
+    (
+        "chaos/sql-connections-exhausted",
+        include_str!("sql_connections_exhausted.rs"),
+    ),
+    ("chaos/sql-lock-held", include_str!("sql_lock_held.rs")),
+    (
+        "chaos/sql-password-half-rotated",
+        include_str!("sql_password_half_rotated.rs"),
+    ),
+    (
+        "chaos/sql-privileges-revoked",
+        include_str!("sql_privileges_revoked.rs"),
+    ),
+    ("chaos/sql-read-only", include_str!("sql_read_only.rs")),
+    ("chaos/sql-role-expired", include_str!("sql_role_expired.rs")),
+    (
+        "chaos/sql-role-login-revoked",
+        include_str!("sql_role_login_revoked.rs"),
+    ),
+    ("chaos/sql-role-widened", include_str!("sql_role_widened.rs")),
+    (
+        "chaos/sql-sessions-terminated",
+        include_str!("sql_sessions_terminated.rs"),
+    ),
+    ("chaos/stolen-token-reused", include_str!("stolen_token_reused.rs")),
     ("chaos/store-unavailable", include_str!("store_unavailable.rs")),
     ("chaos/telemetry-blackout", include_str!("telemetry_blackout.rs")),
+    (
+        "chaos/tenant-row-security-off",
+        include_str!("tenant_row_security_off.rs"),
+    ),
 ];

@@ -7,8 +7,12 @@
 use std::path::Path;
 
 mod files;
+mod nats;
+mod postgresql;
 mod process;
 mod proofmark;
+mod redis;
+mod service;
 
 /// A real service, and one fault for it.
 pub trait Rig {
@@ -44,7 +48,15 @@ pub type Make = fn(&Path) -> Result<Box<dyn Rig>, String>;
 
 /// The rig of each fault, by the fault's id.
 pub fn all() -> Vec<(&'static str, Make)> {
-    let mut all: Vec<(&'static str, Make)> = [files::RIGS, process::RIGS, proofmark::RIGS].concat();
+    let mut all: Vec<(&'static str, Make)> = [
+        files::RIGS,
+        nats::RIGS,
+        postgresql::RIGS,
+        process::RIGS,
+        proofmark::RIGS,
+        redis::RIGS,
+    ]
+    .concat();
     all.sort_unstable_by_key(|(id, _)| *id);
     all
 }

@@ -1,0 +1,168 @@
+//! # chaos/redis-paused
+//! Redis answers reads, and lets writes wait.
+//!
+//! ## What it does
+//! A process of ours asks for `CLIENT PAUSE … WRITE` again and again, each time for one second, as a fail-over does for
+//! as long as it takes. Whoever writes waits without an answer. The probe logs in with the client's credential, queues a
+//! write to one key in a transaction that is given up, and bites when no answer comes within 300 ms.
+//!
+//! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with a
+//!   service's credential; `key`, one that the service may write.
+//!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
+//! - Undo class: `process-bounded`. The server ends the pause by itself one second after the process has ended.
+//!   `CLIENT UNPAUSE` is never sent, as it would end a pause of somebody else too.
+//! - Rights: `+client|pause`.
+//! - Targets: `redis`.
+//! - ATT&CK: T1499.004 (endpoint denial of service: application or system exploitation). CWE: CWE-400 (uncontrolled
+//!   resource consumption).
+//! - Expected effect: confidentiality kept; integrity kept; availability of writes is lost, and of everything else once
+//!   all workers wait.
+//!
+//! ## Why it matters
+//! A dependency that doesn't answer is worse than one that refuses: without a time limit every worker ends up waiting,
+//! the ones that would check a token too.
+//!
+//! ## Example
+//! ```toml
+//! [[fault]]
+//! id = "redis-paused"
+//! target = "cache"
+//! client = "cache-app"
+//! key = "cart:1"
+//! ```
+//!
+//! ## What to do instead
+//! Give each command a time limit shorter than the request's, and break the circuit after a few.
+//!
+//! ## References
+//! - <https://redis.io/docs/latest/commands/client-pause/>
+//! - <https://attack.mitre.org/techniques/T1499/004/>
+//! - <https://cwe.mitre.org/data/definitions/400.html>
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::fault::{Effect, Entry, Fault, UndoClass};
+use crate::permit::Permit;
+use crate::read::Section;
+use crate::redis::{Failure, Session};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
+use crate::target::TargetKind;
+
+pub(super) const ENTRY: Entry = Entry {
+    id: "redis-paused",
+    undo_class: UndoClass::ProcessBounded,
+    rights: "+client|pause",
+    attack: &["T1499.004"],
+    cwe: &["CWE-400"],
+    effect: Effect {
+        confidentiality: "kept",
+        integrity: "kept",
+        availability: "lost for writes, and for all once every worker waits",
+    },
+    targets: &[TargetKind::Redis],
+    keys: &["target", "client", "key", "hold_ms"],
+    read,
+};
+
+/// Each pause lasts so many milliseconds, and is asked for again after so many.
+const PAUSE_MS: &str = "1000";
+const AGAIN_MS: u64 = 200;
+/// A write that is not answered within so many milliseconds waits.
+const SILENCE_MS: u64 = 300;
+/// A pause of ours has run out after so many milliseconds.
+const END_MS_MAX: u64 = 1_500;
+
+#[derive(Debug)]
+struct Paused {
+    target: String,
+    client: String,
+    key: String,
+}
+
+fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
+    let target = section.text("target");
+    let client = section.text("client");
+    let key = section.text("key");
+    let strike = Paused {
+        target: target?,
+        client: client?,
+        key: key?,
+    };
+    boxed(const { &ENTRY }, strike, read_hold(section))
+}
+
+impl Strike for Paused {
+    fn parameters(&self) -> BTreeMap<String, Value> {
+        BTreeMap::from([
+            ("target".to_owned(), self.target.clone().into()),
+            ("client".to_owned(), self.client.clone().into()),
+            ("key".to_owned(), self.key.clone().into()),
+        ])
+    }
+
+    fn action(&self) -> String {
+        format!("`{}` answers no write", self.target)
+    }
+
+    fn undo_action(&self) -> String {
+        "let the pause run out".to_owned()
+    }
+
+    fn targets(&self) -> Vec<String> {
+        vec![self.target.clone(), self.client.clone()]
+    }
+
+    fn survey(&self, site: &Site) -> Result<Record, String> {
+        site.target(&self.target)?.text("address")?;
+        Ok(Record::new())
+    }
+
+    fn inject(&self, _: &Permit, _: &Site, _: &Record) -> Result<(), String> {
+        Err("it is held by a process".to_owned())
+    }
+
+    fn hold(&self, site: &Site, _: &Record, ready: &mut dyn FnMut()) -> Result<(), String> {
+        let target = site.target(&self.target)?;
+        let mut in_force = false;
+        loop {
+            let asked = Session::open(target).and_then(|session| {
+                while session.ask(&["CLIENT", "PAUSE", PAUSE_MS, "WRITE"]).is_ok() {
+                    in_force = true;
+                    ready();
+                    std::thread::sleep(Duration::from_millis(AGAIN_MS));
+                }
+                session.ask(&["CLIENT", "PAUSE", PAUSE_MS, "WRITE"])
+            });
+            match asked {
+                Err(failure) if !in_force => return Err(failure.into()),
+                // The server is gone; it may come back.
+                _ => std::thread::sleep(Duration::from_millis(AGAIN_MS)),
+            }
+        }
+    }
+
+    fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
+        let session = Session::open(site.target(&self.client)?)?;
+        session.silence_limit(Duration::from_millis(SILENCE_MS))?;
+        match session.attempt(&["SET", &self.key, ""]) {
+            Ok(()) => Ok(false),
+            Err(Failure::Silent) => Ok(true),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
+        let begun = Instant::now();
+        while self.bites(site, record)? {
+            if begun.elapsed() > Duration::from_millis(END_MS_MAX) {
+                return Ok(Undone::Foreign(
+                    "our pause has run out, and somebody else's has not".to_owned(),
+                ));
+            }
+        }
+        Ok(Undone::Restored)
+    }
+}
