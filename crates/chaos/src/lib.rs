@@ -24,10 +24,14 @@ mod permit;
 #[cfg(target_os = "linux")]
 pub mod process;
 mod read;
+mod reload;
+mod replaced;
 mod run;
 pub mod strike;
 mod target;
+mod tls;
 mod watch;
+mod x509;
 
 pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};
 pub use drill::Drill;

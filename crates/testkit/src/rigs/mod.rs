@@ -7,6 +7,8 @@
 use std::path::Path;
 
 mod files;
+mod http;
+mod tls;
 
 /// A real service, and one fault for it.
 pub trait Rig {
@@ -42,7 +44,7 @@ pub type Make = fn(&Path) -> Result<Box<dyn Rig>, String>;
 
 /// The rig of each fault, by the fault's id.
 pub fn all() -> Vec<(&'static str, Make)> {
-    let mut all: Vec<(&'static str, Make)> = [files::RIGS].concat();
+    let mut all: Vec<(&'static str, Make)> = [files::RIGS, http::RIGS, tls::RIGS].concat();
     all.sort_unstable_by_key(|(id, _)| *id);
     all
 }
