@@ -10,6 +10,7 @@
 //!
 //! Start reading at [`run()`], then [`Experiment`], then [`UndoJournal`].
 
+mod configured;
 mod declare;
 mod detectors;
 mod drill;
@@ -18,8 +19,10 @@ mod experiment;
 mod fault;
 mod faults;
 mod files;
+mod haproxy;
 pub mod journal;
 mod link;
+mod nginx;
 mod permit;
 #[cfg(target_os = "linux")]
 pub mod process;

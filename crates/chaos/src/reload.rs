@@ -25,7 +25,7 @@ pub(crate) fn put_in(
     bites: impl FnMut() -> Result<bool, String>,
 ) -> Result<(), String> {
     replacement.apply(after)?;
-    reload(target)?;
+    reload_if_any(target)?;
     settle(true, bites).map_err(|last| match last {
         Ok(_) => format!("`{}` was reloaded, and its answers are as before", target.name),
         Err(reason) => reason,
@@ -44,7 +44,7 @@ pub(crate) fn put_back(
         TakenBack::Untouched if bites() != Ok(true) => return Ok(Undone::Restored),
         TakenBack::Untouched | TakenBack::Restored => {}
     }
-    let reloaded = reload(target);
+    let reloaded = reload_if_any(target);
     // Where nobody answers, nobody has read the replacement: whoever starts next reads the original.
     if reloaded.is_err() && bites().is_err() {
         return Ok(Undone::Restored);
@@ -60,9 +60,9 @@ pub(crate) fn put_back(
     }
 }
 
-/// Runs the target's `reload`. What it prints is not read: it may show a secret.
-fn reload(target: &Target) -> Result<(), String> {
-    run(target, target.command("reload")?)
+/// Runs the target's `reload`, where it has one. What it prints is not read: it may show a secret.
+fn reload_if_any(target: &Target) -> Result<(), String> {
+    target.command("reload").map_or(Ok(()), |command| run(target, command))
 }
 
 /// Asks until the answer is `expected` and stays so. `Err` is what it was last.

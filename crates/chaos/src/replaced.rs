@@ -196,10 +196,7 @@ pub(crate) fn contents(path: &Path) -> Result<Vec<u8>, String> {
     let file = File::open(path).map_err(failed)?;
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!(
-            "`{}` has more than {FILE_BYTES_MAX} bytes",
-            path.display()
-        ));
+        return Err(format!("`{}` has more than {FILE_BYTES_MAX} bytes", path.display()));
     }
     Ok(bytes)
 }

@@ -57,7 +57,8 @@ pub(crate) fn meet_with(
 ) -> Result<Met, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let name = target.text("server_name")?;
-    let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("`server_name`, `{name}`, is no host name"))?;
+    let name =
+        ServerName::try_from(name.to_owned()).map_err(|_| format!("`server_name`, `{name}`, is no host name"))?;
     let mut verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(target)?), provider.clone());
     if let Some(list) = target.optional("crl_file") {
         // Other certificates of a chain may have lists of their own, which nobody declared.
@@ -224,7 +225,12 @@ impl Strike for Flawed {
         target.command("reload")?;
         match meet(target)? {
             Met::Trusted(_) => {}
-            met => return Err(format!("a verifying client does not trust `{}` as it is: {met:?}", target.name)),
+            met => {
+                return Err(format!(
+                    "a verifying client does not trust `{}` as it is: {met:?}",
+                    target.name
+                ));
+            }
         }
         let path = target.path("certificate_file")?;
         let before = contents(&path)?;

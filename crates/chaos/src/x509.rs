@@ -185,7 +185,9 @@ impl Authority {
         let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| "`issuer_key_file` has no private key")?;
         let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
             .map_err(|_| "the key of `issuer_key_file` is of a kind that is not supported")?;
-        let public = key.public_key().ok_or("the key of `issuer_key_file` has no public half")?;
+        let public = key
+            .public_key()
+            .ok_or("the key of `issuer_key_file` has no public half")?;
         let own = certificates
             .iter()
             .find(|certificate| certificate.public_key == public.as_ref())
@@ -239,17 +241,17 @@ impl Authority {
                 .map_err(|_| "the key of `issuer_key_file` does not sign")?,
             Key::Unknown(pair) => pair.sign(body).as_ref().to_vec(),
         };
-        Ok(tlv(
-            SEQUENCE,
-            &[body, algorithm, &tlv(BIT_STRING, &[&[0], &signature])],
-        ))
+        Ok(tlv(SEQUENCE, &[body, algorithm, &tlv(BIT_STRING, &[&[0], &signature])]))
     }
 }
 
 /// DER as PEM (RFC 7468).
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
-    let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
+    let lines: Vec<&str> = (0..text.len())
+        .step_by(64)
+        .map(|at| &text[at..text.len().min(at + 64)])
+        .collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
@@ -270,7 +272,10 @@ fn find(text: &[u8], part: &str) -> Option<usize> {
 fn named(name: &str) -> Vec<u8> {
     let attribute = tlv(
         SEQUENCE,
-        &[&tlv(OBJECT_IDENTIFIER, &[COMMON_NAME]), &tlv(UTF8_STRING, &[name.as_bytes()])],
+        &[
+            &tlv(OBJECT_IDENTIFIER, &[COMMON_NAME]),
+            &tlv(UTF8_STRING, &[name.as_bytes()]),
+        ],
     );
     tlv(SEQUENCE, &[&tlv(SET, &[&attribute])])
 }
@@ -343,7 +348,10 @@ impl<'a> Der<'a> {
                 return None;
             }
             let bytes = all.get(2..2 + count)?;
-            (2 + count, bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+            (
+                2 + count,
+                bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+            )
         };
         let whole = all.get(..header + length)?;
         self.0 = &all[header + length..];
@@ -352,7 +360,9 @@ impl<'a> Der<'a> {
 
     /// The contents of the next element, which has this tag.
     fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(found, _, _)| *found == tag).map(|(_, content, _)| content)
+        self.next()
+            .filter(|(found, _, _)| *found == tag)
+            .map(|(_, content, _)| content)
     }
 }
 

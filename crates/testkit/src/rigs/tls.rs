@@ -8,14 +8,48 @@ use rcgen::{
     KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
 
-use super::http::{Nginx, free_port, output, until, write};
+use super::http::{Nginx, add_line, free_ports, get, output, until, write};
 use super::{Kept, Make, Rig};
 
 pub(super) const RIGS: &[(&str, Make)] = &[
-    ("certificate-expired", |folder| certificate(folder, "certificate-expired", &[10])),
-    ("certificate-not-yet-valid", |folder| certificate(folder, "certificate-not-yet-valid", &[9])),
-    ("certificate-untrusted", |folder| certificate(folder, "certificate-untrusted", &[20, 21])),
-    ("certificate-wrong-name", |folder| certificate(folder, "certificate-wrong-name", &[62])),
+    ("certificate-expired", |folder| {
+        gateway(folder, "certificate-expired", "server.pem", |rig| rig.refused(&[10]))
+    }),
+    ("certificate-not-yet-valid", |folder| {
+        gateway(folder, "certificate-not-yet-valid", "server.pem", |rig| {
+            rig.refused(&[9])
+        })
+    }),
+    ("certificate-revoked", |folder| {
+        gateway(folder, "certificate-revoked", "ca.crl", |rig| rig.refused(&[23]))
+    }),
+    ("certificate-untrusted", |folder| {
+        gateway(folder, "certificate-untrusted", "server.pem", |rig| {
+            rig.refused(&[20, 21])
+        })
+    }),
+    ("certificate-wrong-name", |folder| {
+        gateway(folder, "certificate-wrong-name", "server.pem", |rig| rig.refused(&[62]))
+    }),
+    ("signing-key-compromised", |folder| {
+        gateway(folder, "signing-key-compromised", "", |rig| {
+            Ok(rig.endpoint.verification_at(rig.other, &[])? == Some(VERIFIES))
+        })
+    }),
+    ("tls-off", |folder| {
+        gateway(folder, "tls-off", "nginx.conf", |rig| {
+            Ok(get(rig.endpoint.port, "/")? == "200 hello\n")
+        })
+    }),
+    ("tls-weak", |folder| {
+        gateway(folder, "tls-weak", "nginx.conf", |rig| {
+            let speaks = |version| rig.endpoint.speaks(version);
+            if !speaks("-tls1_2")? {
+                return Err("it does not speak TLS 1.2".to_owned());
+            }
+            Ok(!speaks("-tls1_3")?)
+        })
+    }),
 ];
 
 /// The name in its certificate.
@@ -24,10 +58,10 @@ const NAME: &str = "gateway.test";
 const VERIFIES: u32 = 0;
 
 /// An authority, and a TLS endpoint that it has given a certificate.
-pub(super) struct Endpoint {
-    pub(super) folder: PathBuf,
-    pub(super) port: u16,
-    pub(super) nginx: Nginx,
+struct Endpoint {
+    folder: PathBuf,
+    port: u16,
+    nginx: Nginx,
     /// What the files are at first, by name.
     files: Vec<(&'static str, String)>,
     /// A second certificate of the same authority, as good as the first.
@@ -35,17 +69,16 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// `directives` go into its `server` block.
-    pub(super) fn start(folder: &Path, directives: &str) -> Result<Endpoint, String> {
-        let port = free_port()?;
+    fn start(folder: &Path) -> Result<Endpoint, String> {
+        let [port] = free_ports()?;
         let (files, renewed) = issue().map_err(|error| error.to_string())?;
         for (name, text) in &files {
             write(&folder.join(name), text)?;
         }
         let path = folder.display();
         let http = format!(
-            "  server {{\n    listen 127.0.0.1:{port} ssl;\n    server_name {NAME};\n    \
-             ssl_certificate {path}/server.pem;\n    ssl_certificate_key {path}/server.key;\n    {directives}\n    \
+            "  server {{\n    listen 127.0.0.1:{port} ssl;\n    server_name {NAME};\n    ssl_protocols TLSv1.2 TLSv1.3;\n    \
+             ssl_certificate {path}/server.pem;\n    ssl_certificate_key {path}/server.key;\n    \
              location / {{ return 200 \"hello\\n\"; }}\n  }}\n"
         );
         let nginx = Nginx::start(folder, port, http)?;
@@ -58,7 +91,7 @@ impl Endpoint {
         })
     }
 
-    pub(super) fn declared(&self) -> String {
+    fn declared(&self) -> String {
         let (folder, port) = (self.folder.display(), self.port);
         format!(
             "[chaos.target.gateway]\nkind = \"tls\"\nopted_in = true\nrung = \"isolated\"\n\
@@ -71,20 +104,36 @@ impl Endpoint {
         )
     }
 
-    /// What OpenSSL says of it: the code of its verification.
-    pub(super) fn verification(&self, more: &[&str]) -> Result<u32, String> {
-        let address = format!("127.0.0.1:{}", self.port);
+    /// What OpenSSL says of it, with the authority's revocation list: the code of its verification.
+    fn verification(&self) -> Result<u32, String> {
+        let list = self.folder.join("ca.crl").display().to_string();
+        let code = self.verification_at(self.port, &["-crl_check", "-CRL", &list])?;
+        code.ok_or_else(|| "no handshake".to_owned())
+    }
+
+    /// True when a client that knows one version alone shakes hands.
+    fn speaks(&self, version: &str) -> Result<bool, String> {
+        Ok(self.verification_at(self.port, &[version])? == Some(VERIFIES))
+    }
+
+    /// `None` when there is no handshake.
+    fn verification_at(&self, port: u16, more: &[&str]) -> Result<Option<u32>, String> {
+        let address = format!("127.0.0.1:{port}");
         let authority = self.folder.join("ca.pem").display().to_string();
         let words = ["openssl", "s_client", "-connect", &address, "-servername", NAME];
         let verify = ["-verify_hostname", NAME, "-CAfile", &authority];
         let said = output(&[&words[..], &verify, more].concat())?;
-        let code = said.lines().find_map(|line| line.trim().strip_prefix("Verify return code: "));
-        let code = code.and_then(|rest| rest.split(' ').next()?.parse().ok());
-        code.ok_or_else(|| format!("openssl says nothing of verification: {said}"))
+        if !said.contains("BEGIN CERTIFICATE") {
+            return Ok(None);
+        }
+        let code = said
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Verify return code: "));
+        Ok(code.and_then(|rest| rest.split(' ').next()?.parse().ok()))
     }
 
     /// Files, and what a client sees of them.
-    pub(super) fn state(&self) -> Result<String, String> {
+    fn state(&self) -> Result<String, String> {
         let mut state = String::new();
         for name in self.files.iter().map(|(name, _)| *name).chain(["nginx.conf"]) {
             use std::os::unix::fs::MetadataExt;
@@ -93,11 +142,10 @@ impl Endpoint {
             let text = fs::read_to_string(&path).map_err(|error| error.to_string())?;
             state.push_str(&format!("{name} {:o} {} {text}", metadata.mode(), metadata.uid()));
         }
-        let code = self.verification(&["-crl_check", "-CRL", &self.folder.join("ca.crl").display().to_string()])?;
-        Ok(format!("{state}{code}"))
+        Ok(format!("{state}{}", self.verification()?))
     }
 
-    pub(super) fn revive(&mut self) -> Result<(), String> {
+    fn revive(&mut self) -> Result<(), String> {
         for (name, text) in &self.files {
             let path = self.folder.join(name);
             if fs::read_to_string(&path).ok().as_ref() != Some(text) {
@@ -105,11 +153,11 @@ impl Endpoint {
             }
         }
         self.nginx.revive(self.port)?;
-        until(|| self.verification(&[]) == Ok(VERIFIES)).map_err(|()| "it does not come back".to_owned())
+        until(|| self.verification() == Ok(VERIFIES)).map_err(|()| "it does not come back".to_owned())
     }
 
     /// The file `name` becomes `text` by another's hand.
-    pub(super) fn meddle(&self, name: &str, text: &str) -> Result<Kept, String> {
+    fn meddle(&self, name: &str, text: &str) -> Result<Kept, String> {
         let path = self.folder.join(name);
         write(&path, text)?;
         let text = text.to_owned();
@@ -166,25 +214,54 @@ fn issue() -> Result<(Vec<(&'static str, String)>, String), rcgen::Error> {
     Ok((files, renewed))
 }
 
-/// An endpoint whose certificate gets a flaw, and the codes that OpenSSL has for it.
-struct Certificate {
+/// An endpoint, what is wrong with it, and a port that is free.
+struct Gateway {
     endpoint: Endpoint,
+    other: u16,
     id: &'static str,
-    codes: &'static [u32],
+    /// The file that the fault changes, which somebody else changes too; empty where it changes none.
+    changed: &'static str,
+    shows: fn(&Gateway) -> Result<bool, String>,
 }
 
-fn certificate(folder: &Path, id: &'static str, codes: &'static [u32]) -> Result<Box<dyn Rig>, String> {
-    let endpoint = Endpoint::start(folder, "")?;
-    Ok(Box::new(Certificate { endpoint, id, codes }))
+fn gateway(
+    folder: &Path,
+    id: &'static str,
+    changed: &'static str,
+    shows: fn(&Gateway) -> Result<bool, String>,
+) -> Result<Box<dyn Rig>, String> {
+    let [other] = free_ports()?;
+    Ok(Box::new(Gateway {
+        endpoint: Endpoint::start(folder)?,
+        other,
+        id,
+        changed,
+        shows,
+    }))
 }
 
-impl Rig for Certificate {
+impl Gateway {
+    /// OpenSSL refuses it for one of the reasons in `codes`, and for no other.
+    fn refused(&self, codes: &[u32]) -> Result<bool, String> {
+        match self.endpoint.verification()? {
+            VERIFIES => Ok(false),
+            code if codes.contains(&code) => Ok(true),
+            code => Err(format!("openssl finds something else wrong: {code}")),
+        }
+    }
+}
+
+impl Rig for Gateway {
     fn targets(&self) -> String {
         self.endpoint.declared()
     }
 
     fn fault(&self) -> String {
-        format!("id = \"{}\"\ntarget = \"gateway\"\n", self.id)
+        let listen = match self.id {
+            "signing-key-compromised" => format!("listen = \"127.0.0.1:{}\"\n", self.other),
+            _ => String::new(),
+        };
+        format!("id = \"{}\"\ntarget = \"gateway\"\n{listen}", self.id)
     }
 
     fn state(&mut self) -> Result<String, String> {
@@ -192,15 +269,15 @@ impl Rig for Certificate {
     }
 
     fn shows(&mut self) -> Result<bool, String> {
-        match self.endpoint.verification(&[])? {
-            VERIFIES => Ok(false),
-            code if self.codes.contains(&code) => Ok(true),
-            code => Err(format!("openssl finds something else wrong: {code}")),
-        }
+        (self.shows)(self)
     }
 
     fn meddle(&mut self) -> Option<Result<Kept, String>> {
-        Some(self.endpoint.meddle("server.pem", &self.endpoint.renewed))
+        match self.changed {
+            "" => None,
+            "server.pem" => Some(self.endpoint.meddle("server.pem", &self.endpoint.renewed)),
+            other => Some(add_line(self.endpoint.folder.join(other))),
+        }
     }
 
     fn kill(&mut self) -> Option<Result<(), String>> {
