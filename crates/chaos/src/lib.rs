@@ -13,6 +13,8 @@
 mod configured;
 mod declare;
 mod detectors;
+#[cfg(target_os = "linux")]
+mod dns;
 mod drill;
 mod environment;
 mod experiment;
@@ -22,6 +24,8 @@ mod files;
 mod haproxy;
 pub mod journal;
 mod link;
+#[cfg(target_os = "linux")]
+mod network_linux;
 mod nginx;
 mod permit;
 #[cfg(target_os = "linux")]

@@ -22,7 +22,6 @@ use serde_json::Value;
 
 use crate::fault::{Entry, Fault};
 use crate::permit::Permit;
-use crate::read::Section;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::Target;
 
@@ -49,8 +48,6 @@ pub(crate) enum Towards {
 }
 
 impl Towards {
-    pub(crate) const ALL: [Towards; 3] = [Towards::To, Towards::From, Towards::Both];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Towards::To => "to",
@@ -97,10 +94,6 @@ pub(crate) fn cut(entry: &'static Entry, rules: impl Rules + 'static) -> Option<
     boxed(entry, Cut { id: entry.id, rules }, None)
 }
 
-pub(crate) fn read_target(section: &Section<'_>) -> Option<String> {
-    section.text("target")
-}
-
 /// An address, and a port where only that is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
@@ -109,7 +102,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    fn parse(text: &str) -> Result<Peer, String> {
+    pub(crate) fn parse(text: &str) -> Result<Peer, String> {
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(Peer {
                 ip: address.ip(),
@@ -122,7 +115,9 @@ impl Peer {
     }
 
     pub(crate) fn with_port(self) -> Result<SocketAddr, String> {
-        let port = self.port.ok_or("`address` has no port, which the probe needs to connect to")?;
+        let port = self
+            .port
+            .ok_or("`address` has no port, which the probe needs to connect to")?;
         Ok(SocketAddr::new(self.ip, port))
     }
 
@@ -222,7 +217,10 @@ pub(crate) fn nft(args: &[&str], commands: &str) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("nft: {}", said.lines().next().unwrap_or("it failed without a word")))
+    Err(format!(
+        "nft: {}",
+        said.lines().next().unwrap_or("it failed without a word")
+    ))
 }
 
 /// A table as the kernel has it.
@@ -231,8 +229,6 @@ struct Listed {
     only_ours: bool,
     /// Our entry is still in force.
     applies: bool,
-    /// Packets that our rules were about.
-    pub(crate) packets: u64,
 }
 
 #[derive(Debug)]
@@ -265,7 +261,7 @@ impl<R: Rules> Cut<R> {
             ));
             for side in self.rules.towards().sides() {
                 // On the way in a packet of this host to itself was judged on its way out already.
-                let once = if hook == "input" { "iif != lo " } else { "" };
+                let once = if hook == "input" { "iifname != \"lo\" " } else { "" };
                 let (matching, verdict) = (peer.matching(side), self.rules.verdict());
                 commands.push_str(&format!(
                     "add rule inet {table} {hook} {once}{matching} {verdict} comment \"{mark}\"\n"
@@ -288,16 +284,17 @@ impl<R: Rules> Cut<R> {
         let mut listed = Listed {
             only_ours: true,
             applies: false,
-            packets: 0,
         };
         for object in objects {
             let is_ours = if let Some(rule) = object.get("rule") {
-                let counters = rule.get("expr").and_then(Value::as_array).into_iter().flatten();
-                let packets = counters.filter_map(|part| part.get("counter")?.get("packets")?.as_u64());
-                listed.packets += packets.sum::<u64>();
                 rule.get("comment").and_then(Value::as_str) == Some(self.id)
             } else if let Some(set) = object.get("set") {
-                let entries: Vec<&Value> = set.get("elem").and_then(Value::as_array).into_iter().flatten().collect();
+                let entries: Vec<&Value> = set
+                    .get("elem")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .collect();
                 let ours = entries.iter().filter(|entry| is_entry(entry, peer)).count();
                 listed.applies |= ours > 0;
                 set.get("name").and_then(Value::as_str) == Some(SET) && entries.len() == ours
@@ -329,7 +326,9 @@ fn is_entry(entry: &Value, peer: Peer) -> bool {
     let ip = peer.ip.to_string();
     match (peer.port, value.get("concat").and_then(Value::as_array)) {
         (Some(port), Some(parts)) => {
-            let [found, number] = parts.as_slice() else { return false };
+            let [found, number] = parts.as_slice() else {
+                return false;
+            };
             found.as_str() == Some(&ip) && number.as_u64() == Some(port.into())
         }
         (None, None) => value.as_str() == Some(&ip),
@@ -391,6 +390,10 @@ impl<R: Rules> Strike for Cut<R> {
 
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
         let (target, table, peer) = self.place(site, record)?;
+        // The rules are in the namespace, and gone with it.
+        if namespace(&target)?.is_some_and(|path| !path.exists()) {
+            return Ok(Undone::Restored);
+        }
         within(&target, || {
             let Some(listed) = self.listed(&table, peer)? else {
                 return Ok(Undone::Restored);
@@ -401,7 +404,10 @@ impl<R: Rules> Strike for Cut<R> {
             }
             if listed.applies {
                 let (_, entry) = peer.entry();
-                nft(&["-f", "-"], &format!("delete element inet {table} {SET} {{ {entry} }}\n"))?;
+                nft(
+                    &["-f", "-"],
+                    &format!("delete element inet {table} {SET} {{ {entry} }}\n"),
+                )?;
             }
             Ok(Undone::Foreign(format!(
                 "somebody else has put something into table `{table}`; it is left, and nothing of ours applies any more"

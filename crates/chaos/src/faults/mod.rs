@@ -8,8 +8,14 @@ mod config_edited;
 mod credential_revoked;
 mod debug_on;
 mod dependency_compromised;
+mod dns_poisoned;
+mod dns_unavailable;
 mod link_reset;
 mod link_slowed;
+mod network_partition;
+mod network_partition_one_way;
+mod network_reject;
+mod packet_loss;
 mod port_open;
 mod secret_unreadable;
 mod signing_key_compromised;
@@ -27,8 +33,14 @@ pub static ALL: &[super::Entry] = &[
     credential_revoked::ENTRY,
     debug_on::ENTRY,
     dependency_compromised::ENTRY,
+    dns_poisoned::ENTRY,
+    dns_unavailable::ENTRY,
     link_reset::ENTRY,
     link_slowed::ENTRY,
+    network_partition::ENTRY,
+    network_partition_one_way::ENTRY,
+    network_reject::ENTRY,
+    packet_loss::ENTRY,
     port_open::ENTRY,
     secret_unreadable::ENTRY,
     signing_key_compromised::ENTRY,
@@ -56,8 +68,17 @@ pub static PAGES: &[(&str, &str)] = &[
         "chaos/dependency-compromised",
         include_str!("dependency_compromised.rs"),
     ),
+    ("chaos/dns-poisoned", include_str!("dns_poisoned.rs")),
+    ("chaos/dns-unavailable", include_str!("dns_unavailable.rs")),
     ("chaos/link-reset", include_str!("link_reset.rs")),
     ("chaos/link-slowed", include_str!("link_slowed.rs")),
+    ("chaos/network-partition", include_str!("network_partition.rs")),
+    (
+        "chaos/network-partition-one-way",
+        include_str!("network_partition_one_way.rs"),
+    ),
+    ("chaos/network-reject", include_str!("network_reject.rs")),
+    ("chaos/packet-loss", include_str!("packet_loss.rs")),
     ("chaos/port-open", include_str!("port_open.rs")),
     ("chaos/secret-unreadable", include_str!("secret_unreadable.rs")),
     (

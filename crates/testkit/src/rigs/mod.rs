@@ -8,6 +8,7 @@ use std::path::Path;
 
 mod files;
 mod http;
+mod network;
 mod tls;
 
 /// A real service, and one fault for it.
@@ -44,7 +45,7 @@ pub type Make = fn(&Path) -> Result<Box<dyn Rig>, String>;
 
 /// The rig of each fault, by the fault's id.
 pub fn all() -> Vec<(&'static str, Make)> {
-    let mut all: Vec<(&'static str, Make)> = [files::RIGS, http::RIGS, tls::RIGS].concat();
+    let mut all: Vec<(&'static str, Make)> = [files::RIGS, http::RIGS, network::RIGS, tls::RIGS].concat();
     all.sort_unstable_by_key(|(id, _)| *id);
     all
 }
