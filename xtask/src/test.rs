@@ -71,7 +71,19 @@ fn setup(not_run: &mut Vec<String>) -> Result<(), String> {
     for manifest in ["examples/shop/Cargo.toml", "examples/shop/previous/Cargo.toml"] {
         tools::cargo(&["fetch", "--quiet", "--locked", "--manifest-path", manifest])?;
     }
-    debian(&[("python3", "python3"), ("npm", "npm")], not_run);
+    debian(
+        &[
+            ("python3", "python3"),
+            ("npm", "npm"),
+            ("nginx", "nginx"),
+            ("haproxy", "haproxy"),
+            ("nft", "nftables"),
+            ("ip", "iproute2"),
+            ("openssl", "openssl"),
+            ("curl", "curl"),
+        ],
+        not_run,
+    );
     python(not_run);
     npm(not_run);
     Ok(())

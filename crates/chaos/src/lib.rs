@@ -10,6 +10,9 @@
 //!
 //! Start reading at [`run()`], then [`Experiment`], then [`UndoJournal`].
 
+pub mod capability;
+#[cfg(target_os = "linux")]
+mod capability_linux;
 mod configured;
 mod declare;
 mod detectors;
@@ -40,6 +43,7 @@ mod tls;
 mod watch;
 mod x509;
 
+pub use capability::{Capability, capabilities};
 pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};
 pub use drill::Drill;
 pub use environment::{BoxFuture, CredentialRef, Environment, ServiceAnswer, ServiceRequest};
