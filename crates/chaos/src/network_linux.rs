@@ -1,8 +1,8 @@
 //! Packet rules of the kernel that end by themselves: what faults on the network share.
 //!
-//! A fault is one nftables table of its own. Its rules ask a set for the address that they are about, and the entry of
-//! the set has a timeout, which the kernel keeps: from then on no rule applies to anything, whether or not any process
-//! of ours is alive. What is left then is an empty shell, which the undo removes. `nft` is given its commands on standard
+//! A fault is one nftables table of its own. Its rules ask a set for the address that they are about, and the entry
+//! of the set has a timeout, which the kernel keeps: from then on no rule applies to anything, whether or not any
+//! process of ours is alive. What is left then is an empty shell, which the undo removes. `nft` is given its commands on standard
 //! input; where the target has a `namespace`, everything happens in that network namespace.
 //!
 //! Start reading at [`Rules`]; [`cut`] makes a fault of them.

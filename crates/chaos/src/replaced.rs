@@ -1,8 +1,8 @@
 //! A file replaced as a whole, and put back: what faults on certificates and configurations share.
 //!
 //! The original stays on disk beside its replacement, under a second name of the same inode, so that putting it back
-//! restores owner, mode, times and attributes along with the contents, and no copy of a secret is ever made. The record
-//! holds paths and digests only. A file that is neither the original nor the replacement is somebody else's: it is left.
+//! restores owner, mode, times and attributes along with the contents, and no copy of a secret is ever made. The
+//! record holds paths and digests only. A file that is neither the original nor the replacement is somebody else's: it is left.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};

@@ -87,7 +87,10 @@ fn ends(rig: &mut dyn Rig) -> Result<i128, String> {
     std::thread::sleep((deadline + LATE).saturating_duration_since(Instant::now()));
     let asked = Instant::now();
     if rig.shows()? {
-        return Err(format!("it holds {} ms after its deadline", (asked - deadline).as_millis()));
+        return Err(format!(
+            "it holds {} ms after its deadline",
+            (asked - deadline).as_millis()
+        ));
     }
     let after = rig.state()?;
     // The shell of its table is all that is left, and says nothing.

@@ -3,15 +3,16 @@
 //!
 //! ## What it does
 //! Gives the endpoint a certificate like its own (same key, names, extensions and authority) that ended in 2000, and
-//! reloads it. The authority's key, `issuer_key_file` of the target, signs it; the endpoint's own key is not touched. The
-//! probe shakes hands as a client that verifies.
+//! reloads it. The authority's key, `issuer_key_file` of the target, signs it; the endpoint's own key is not touched.
+//! The probe shakes hands as a client that verifies.
 //!
 //! - Undo class: `journaled`. The original certificate is put back and the endpoint reloaded, unless somebody else has
 //!   changed the file since.
 //! - Rights: write access to `certificate_file` and its folder, read access to `issuer_key_file`, the right to reload.
 //! - Targets: `tls`.
 //! - ATT&CK: T1499 (endpoint denial of service). CWE: CWE-298 (improper validation of certificate expiration).
-//! - Expected effect: confidentiality kept, unless a client goes on all the same; integrity kept, unless a client goes on all the same; availability lost for every client that verifies.
+//! - Expected effect: confidentiality kept, unless a client goes on all the same; integrity kept, unless a client goes
+//!   on all the same; availability lost for every client that verifies.
 //!
 //! ## Why it matters
 //! A certificate expires at a moment that was known for months, and takes everything down at once. Worse is the client

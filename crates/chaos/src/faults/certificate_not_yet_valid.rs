@@ -3,18 +3,20 @@
 //!
 //! ## What it does
 //! Gives the endpoint a certificate like its own (same key, names, extensions and authority) that begins in 2199, and
-//! reloads it. The authority's key, `issuer_key_file` of the target, signs it; the endpoint's own key is not touched. The
-//! probe shakes hands as a client that verifies.
+//! reloads it. The authority's key, `issuer_key_file` of the target, signs it; the endpoint's own key is not touched.
+//! The probe shakes hands as a client that verifies.
 //!
 //! - Undo class: `journaled`. The original certificate is put back and the endpoint reloaded, unless somebody else has
 //!   changed the file since.
 //! - Rights: write access to `certificate_file` and its folder, read access to `issuer_key_file`, the right to reload.
 //! - Targets: `tls`.
 //! - ATT&CK: T1499 (endpoint denial of service). CWE: CWE-298 (improper validation of certificate expiration).
-//! - Expected effect: confidentiality kept, unless a client goes on all the same; integrity kept, unless a client goes on all the same; availability lost for every client that verifies.
+//! - Expected effect: confidentiality kept, unless a client goes on all the same; integrity kept, unless a client goes
+//!   on all the same; availability lost for every client that verifies.
 //!
 //! ## Why it matters
-//! A new certificate is put in too early, or a host's clock is behind: the same refusal, with a cause that few look for.
+//! A new certificate is put in too early, or a host's clock is behind: the same refusal, with a cause that few look
+//! for.
 //!
 //! ## Example
 //! ```toml
@@ -24,8 +26,8 @@
 //! ```
 //!
 //! ## What to do instead
-//! Put a new certificate in only once it is valid on the slowest clock; keep clocks together; let the client's error say
-//! which of the two times was wrong.
+//! Put a new certificate in only once it is valid on the slowest clock; keep clocks together; let the client's error
+//! say which of the two times was wrong.
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1499/>

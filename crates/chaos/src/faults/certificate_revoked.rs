@@ -2,20 +2,22 @@
 //! The certificate of a TLS endpoint is revoked.
 //!
 //! ## What it does
-//! Adds the endpoint's certificate to the authority's revocation list, `crl_file` of the target: the list is issued anew with
-//! one entry more, signed with `issuer_key_file`, everything else as it was. The endpoint itself is not touched; its
-//! `reload` is run, for whoever reads the list there. The probe shakes hands as a client that verifies, with that list.
+//! Adds the endpoint's certificate to the authority's revocation list, `crl_file` of the target: the list is issued
+//! anew with one entry more, signed with `issuer_key_file`, everything else as it was. The endpoint itself is not
+//! touched; its `reload` is run, for whoever reads the list there. The probe shakes hands as a client that verifies,
+//! with that list.
 //!
-//! - Undo class: `journaled`. The earlier list is put back, unless somebody else has issued one since. A client that keeps
-//!   the list in memory goes on refusing until it reads it again.
+//! - Undo class: `journaled`. The earlier list is put back, unless somebody else has issued one since. A client that
+//!   keeps the list in memory goes on refusing until it reads it again.
 //! - Rights: write access to `crl_file` and its folder, read access to `issuer_key_file`.
 //! - Targets: `tls`.
 //! - ATT&CK: T1531 (account access removal). CWE: CWE-299 (improper check for certificate revocation).
-//! - Expected effect: confidentiality lost where a client does not look at the list; integrity lost where a client does not look at the list; availability
-//!   lost for every client that looks.
+//! - Expected effect: confidentiality lost where a client does not look at the list; integrity lost where a client does
+//!   not look at the list; availability lost for every client that looks.
 //!
 //! ## Why it matters
-//! Revocation is what is left when a key is out. Most clients never look, and nobody knows which ones do until it is needed.
+//! Revocation is what is left when a key is out. Most clients never look, and nobody knows which ones do until it is
+//! needed.
 //!
 //! ## Example
 //! ```toml
@@ -25,8 +27,8 @@
 //! ```
 //!
 //! ## What to do instead
-//! Give clients the list and let them insist on it, or make certificates so short that none is needed; measure how long a
-//! revoked one is still accepted.
+//! Give clients the list and let them insist on it, or make certificates so short that none is needed; measure how long
+//! a revoked one is still accepted.
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1531/>

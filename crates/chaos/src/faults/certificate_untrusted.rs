@@ -2,19 +2,20 @@
 //! The certificate of a TLS endpoint is of an authority that nobody trusts.
 //!
 //! ## What it does
-//! Gives the endpoint a certificate like its own (same key and names) that an unknown authority has signed, and reloads it.
-//! The endpoint's own key is not touched. The probe shakes hands as a client that verifies.
+//! Gives the endpoint a certificate like its own (same key and names) that an unknown authority has signed, and reloads
+//! it. The endpoint's own key is not touched. The probe shakes hands as a client that verifies.
 //!
 //! - Undo class: `journaled`. The original certificate is put back and the endpoint reloaded, unless somebody else has
 //!   changed the file since.
 //! - Rights: write access to `certificate_file` and its folder, the right to reload.
 //! - Targets: `tls`.
 //! - ATT&CK: T1557 (adversary in the middle). CWE: CWE-295 (improper certificate validation).
-//! - Expected effect: confidentiality lost where a client does not verify; integrity lost where a client does not verify; availability lost for every client that verifies.
+//! - Expected effect: confidentiality lost where a client does not verify; integrity lost where a client does not
+//!   verify; availability lost for every client that verifies.
 //!
 //! ## Why it matters
-//! A client with verification off works with every certificate, and so with everybody's. It shows only when the endpoint
-//! presents a wrong one.
+//! A client with verification off works with every certificate, and so with everybody's. It shows only when the
+//! endpoint presents a wrong one.
 //!
 //! ## Example
 //! ```toml

@@ -3,18 +3,18 @@
 //!
 //! ## What it does
 //! Changes one place of a configuration file, as somebody does who is in a hurry and logged in, and reloads the service
-//! where the target says how. With `find` that text, which must stand in the file exactly once, becomes `text`; without it
-//! `text` is one line more at the end. The file is `config` of the target, or `path` below `root` of a `files` target. With
-//! `shows` the probe asks the service for its `path`, and looks for that text in the answer; without it the probe reads the
-//! file, and a service that takes a moment to reload is not waited for.
+//! where the target says how. With `find` that text, which must stand in the file exactly once, becomes `text`; without
+//! it `text` is one line more at the end. The file is `config` of the target, or `path` below `root` of a `files`
+//! target. With `shows` the probe asks the service for its `path`, and looks for that text in the answer; without it
+//! the probe reads the file, and a service that takes a moment to reload is not waited for.
 //!
-//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has
-//!   changed the file since.
+//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has changed
+//!   the file since.
 //! - Rights: write access to the file and its folder, the right to reload.
 //! - Targets: `http`, `tls`, `nats`, `files`.
 //! - ATT&CK: T1565.001 (stored data manipulation). CWE: CWE-15 (external control of system or configuration setting).
-//! - Expected effect: confidentiality as the edit has it; integrity lost: what runs is not what was released; availability
-//!   as the edit has it.
+//! - Expected effect: confidentiality as the edit has it; integrity lost: what runs is not what was released;
+//!   availability as the edit has it.
 //!
 //! ## Why it matters
 //! What was attested is not what runs any more, and the next deployment overwrites it without a trace. Whoever compares

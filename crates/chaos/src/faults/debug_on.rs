@@ -2,17 +2,16 @@
 //! A deployment leaves a debug page on.
 //!
 //! ## What it does
-//! Adds `location = PATH { stub_status; }` to the `server` block of the target in its nginx configuration, and reloads it:
-//! whoever asks is told how many connections there are. It stands for every page that is meant for developers. The probe
-//! asks for it.
+//! Adds `location = PATH { stub_status; }` to the `server` block of the target in its nginx configuration, and reloads
+//! it: whoever asks is told how many connections there are. It stands for every page that is meant for developers. The
+//! probe asks for it.
 //!
-//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has
-//!   changed the file since.
+//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has changed
+//!   the file since.
 //! - Rights: write access to `config` and its folder, the right to reload.
 //! - Targets: `http`.
 //! - ATT&CK: T1592.002 (gather victim host information: software). CWE: CWE-489 (active debug code).
-//! - Expected effect: confidentiality lost for what the page tells; integrity kept; availability
-//!   kept.
+//! - Expected effect: confidentiality lost for what the page tells; integrity kept; availability kept.
 //!
 //! ## Why it matters
 //! Debug pages tell an attacker where to go next. They are in the image for good reasons, and one setting away.
@@ -26,8 +25,8 @@
 //! ```
 //!
 //! ## What to do instead
-//! Build them out of what is released; scan each release from outside for the pages of its frameworks; let the gate refuse
-//! what answers.
+//! Build them out of what is released; scan each release from outside for the pages of its frameworks; let the gate
+//! refuse what answers.
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1592/002/>

@@ -2,21 +2,22 @@
 //! A run-time dependency answers with something else.
 //!
 //! ## What it does
-//! Points every `proxy_pass` of the target's `server` block to an impostor that answers each request with `body`, and reloads
-//! it. The impostor is another `server` block of the same nginx, on `impostor`, a free loopback address, so that it ends
-//! with the configuration that has it. The probe asks for `path` of the target and compares the answer.
+//! Points every `proxy_pass` of the target's `server` block to an impostor that answers each request with `body`, and
+//! reloads it. The impostor is another `server` block of the same nginx, on `impostor`, a free loopback address, so
+//! that it ends with the configuration that has it. The probe asks for `path` of the target and compares the answer.
 //!
-//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has
-//!   changed the file since.
+//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has changed
+//!   the file since.
 //! - Rights: write access to `config` and its folder, the right to reload.
 //! - Targets: `http`.
-//! - ATT&CK: T1195.002 (compromise software supply chain). CWE: CWE-494 (download of code without integrity check).
+//! - ATT&CK: T1195.002 (compromise software supply chain). CWE: CWE-345 (insufficient
+//!   verification of data authenticity).
 //! - Expected effect: confidentiality kept; integrity lost for everything that believes the dependency; availability
 //!   kept for requests, lost for what their answers are used for.
 //!
 //! ## Why it matters
-//! A dependency that is down is noticed at once. One that answers, quickly and wrongly, is believed: by caches, by users, by
-//! whatever acts upon it.
+//! A dependency that is down is noticed at once. One that answers, quickly and wrongly, is believed: by caches, by
+//! users, by whatever acts upon it.
 //!
 //! ## Example
 //! ```toml
@@ -33,7 +34,7 @@
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1195/002/>
-//! - <https://cwe.mitre.org/data/definitions/494.html>
+//! - <https://cwe.mitre.org/data/definitions/345.html>
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -51,7 +52,7 @@ pub(super) const ENTRY: Entry = Entry {
     undo_class: UndoClass::Journaled,
     rights: "write access to `config` and its folder, the right to reload",
     attack: &["T1195.002"],
-    cwe: &["CWE-494"],
+    cwe: &["CWE-345"],
     effect: Effect {
         confidentiality: "kept",
         integrity: "lost for everything that believes the dependency",

@@ -2,21 +2,22 @@
 //! A name server gives a wrong address for one name.
 //!
 //! ## What it does
-//! Redirects this host's questions to the name server at `address` of the target to an impostor, in a process of its own: it
-//! answers `answer` for `name`, with a time to live of zero, and passes every other question on. Over UDP; questions over
-//! TCP go on to the server. The probe asks for the name.
+//! Redirects this host's questions to the name server at `address` of the target to an impostor, in a process of its
+//! own: it answers `answer` for `name`, with a time to live of zero, and passes every other question on. Over UDP;
+//! questions over TCP go on to the server. The probe asks for the name.
 //!
-//! - Undo class: `process-bounded`. The packet rules belong to the process that is the impostor, and the kernel takes them back
-//!   with it.
+//! - Undo class: `process-bounded`. The packet rules belong to the process that is the impostor, and the kernel takes
+//!   them back with it.
 //! - Rights: root or CAP_NET_ADMIN, and the program `nft`.
 //! - Targets: `network`.
-//! - ATT&CK: T1557 (adversary in the middle). CWE: CWE-350 (reliance on reverse DNS resolution for a security-critical action).
-//! - Expected effect: confidentiality lost for what is sent to the wrong address without authentication; integrity lost for what the wrong address answers; availability
-//!   kept, or lost where clients authenticate the peer.
+//! - ATT&CK: T1557 (adversary in the middle). CWE: CWE-345 (insufficient verification of data
+//!   authenticity).
+//! - Expected effect: confidentiality lost for what is sent to the wrong address without authentication; integrity lost
+//!   for what the wrong address answers; availability kept, or lost where clients authenticate the peer.
 //!
 //! ## Why it matters
-//! An answer of DNS is a hint and is taken for a fact. What stands between a wrong one and a stolen password is the check of
-//! the peer's certificate, and whether it is on.
+//! An answer of DNS is a hint and is taken for a fact. What stands between a wrong one and a stolen password is the
+//! check of the peer's certificate, and whether it is on.
 //!
 //! ## Example
 //! ```toml
@@ -28,12 +29,12 @@
 //! ```
 //!
 //! ## What to do instead
-//! Authenticate the peer by its certificate, never by its address; validate DNSSEC where the zone is signed; alert when a name
-//! moves to an address that nobody deployed.
+//! Authenticate the peer by its certificate, never by its address; validate DNSSEC where the zone is signed; alert when
+//! a name moves to an address that nobody deployed.
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1557/>
-//! - <https://cwe.mitre.org/data/definitions/350.html>
+//! - <https://cwe.mitre.org/data/definitions/345.html>
 //! - <https://www.rfc-editor.org/rfc/rfc1035>
 //! - <https://www.rfc-editor.org/rfc/rfc3833>
 
@@ -59,7 +60,7 @@ pub(super) const ENTRY: Entry = Entry {
     undo_class: UndoClass::ProcessBounded,
     rights: "root or CAP_NET_ADMIN, and the program `nft`",
     attack: &["T1557"],
-    cwe: &["CWE-350"],
+    cwe: &["CWE-345"],
     effect: Effect {
         confidentiality: "lost for what is sent to the wrong address without authentication",
         integrity: "lost for what the wrong address answers",

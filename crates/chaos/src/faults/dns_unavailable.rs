@@ -2,20 +2,20 @@
 //! A name server doesn't answer.
 //!
 //! ## What it does
-//! Drops every packet to port 53 of `address` of the target (or to the port that it names), by packet rules of the kernel. The
-//! probe reads the rules back and asks for a name: nothing comes back.
+//! Drops every packet to port 53 of `address` of the target (or to the port that it names), by packet rules of the
+//! kernel. The probe reads the rules back and asks for a name: nothing comes back.
 //!
-//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody alive; the
-//!   undo removes the table at once, and leaves what somebody else has put into it.
+//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody
+//!   alive; the undo removes the table at once, and leaves what somebody else has put into it.
 //! - Rights: root or CAP_NET_ADMIN, and the program `nft`.
 //! - Targets: `network`.
 //! - ATT&CK: T1498 (network denial of service). CWE: CWE-703 (improper check or handling of exceptional conditions).
-//! - Expected effect: confidentiality kept, unless the system falls back to another server; integrity kept, unless the system falls back to another server; availability
-//!   lost for whatever has to look a name up.
+//! - Expected effect: confidentiality kept, unless the system falls back to another server; integrity kept, unless the
+//!   system falls back to another server; availability lost for whatever has to look a name up.
 //!
 //! ## Why it matters
-//! Names are looked up everywhere and watched nowhere. A resolver waits for five seconds and tries again, which is longer than
-//! most of the timeouts around it.
+//! Names are looked up everywhere and watched nowhere. A resolver waits for five seconds and tries again, which is
+//! longer than most of the timeouts around it.
 //!
 //! ## Example
 //! ```toml
@@ -25,7 +25,8 @@
 //! ```
 //!
 //! ## What to do instead
-//! Two name servers that are not in the same place; a bound around every lookup; no fallback to a server that nobody chose.
+//! Two name servers that are not in the same place; a bound around every lookup; no fallback to a server that nobody
+//! chose.
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1498/>

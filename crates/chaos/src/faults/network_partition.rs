@@ -3,20 +3,20 @@
 //!
 //! ## What it does
 //! Drops every packet to and from `address` of the target, an IP address with or without a port, by packet rules of the
-//! kernel: in the network namespace `namespace`, or the host's own. The probe reads the rules back and connects: nothing
-//! comes back.
+//! kernel: in the network namespace `namespace`, or the host's own. The probe reads the rules back and connects:
+//! nothing comes back.
 //!
-//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody alive; the
-//!   undo removes the table at once, and leaves what somebody else has put into it.
+//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody
+//!   alive; the undo removes the table at once, and leaves what somebody else has put into it.
 //! - Rights: root or CAP_NET_ADMIN, and the program `nft`.
 //! - Targets: `network`.
 //! - ATT&CK: T1498 (network denial of service). CWE: CWE-703 (improper check or handling of exceptional conditions).
-//! - Expected effect: confidentiality kept, unless the system fails open; integrity at risk where both sides go on and diverge; availability
-//!   lost between the two sides.
+//! - Expected effect: confidentiality kept, unless the system fails open; integrity at risk where both sides go on and
+//!   diverge; availability lost between the two sides.
 //!
 //! ## Why it matters
-//! A partition is no error that anybody returns: everything waits. Timeouts, retries and what two halves do alone are decided
-//! in code that nothing else runs.
+//! A partition is no error that anybody returns: everything waits. Timeouts, retries and what two halves do alone are
+//! decided in code that nothing else runs.
 //!
 //! ## Example
 //! ```toml

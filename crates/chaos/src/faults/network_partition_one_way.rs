@@ -2,20 +2,20 @@
 //! Packets get lost in one direction only.
 //!
 //! ## What it does
-//! Drops every packet to `address` of the target (`direction = "to"`) or from it (`"from"`), by packet rules of the kernel,
-//! and lets the other direction pass. The probe reads the rules back and connects: nothing comes back.
+//! Drops every packet to `address` of the target (`direction = "to"`) or from it (`"from"`), by packet rules of the
+//! kernel, and lets the other direction pass. The probe reads the rules back and connects: nothing comes back.
 //!
-//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody alive; the
-//!   undo removes the table at once, and leaves what somebody else has put into it.
+//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody
+//!   alive; the undo removes the table at once, and leaves what somebody else has put into it.
 //! - Rights: root or CAP_NET_ADMIN, and the program `nft`.
 //! - Targets: `network`.
 //! - ATT&CK: T1498 (network denial of service). CWE: CWE-703 (improper check or handling of exceptional conditions).
-//! - Expected effect: confidentiality kept, unless the system fails open; integrity at risk: one side believes that the other is gone, and is not believed so itself; availability
-//!   lost between the two sides.
+//! - Expected effect: confidentiality kept, unless the system fails open; integrity at risk: one side believes that the
+//!   other is gone, and is not believed so itself; availability lost between the two sides.
 //!
 //! ## Why it matters
-//! Half a partition is worse than a whole one: requests arrive and are carried out, and their answers don't. Whoever tries
-//! again does everything twice; whoever watches from the other side sees a healthy peer.
+//! Half a partition is worse than a whole one: requests arrive and are carried out, and their answers don't. Whoever
+//! tries again does everything twice; whoever watches from the other side sees a healthy peer.
 //!
 //! ## Example
 //! ```toml
@@ -26,7 +26,8 @@
 //! ```
 //!
 //! ## What to do instead
-//! Make what is tried again harmless to repeat; judge health from both sides; let a leader that hears nothing step down.
+//! Make what is tried again harmless to repeat; judge health from both sides; let a leader that hears nothing step
+//! down.
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1498/>

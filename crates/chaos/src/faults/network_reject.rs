@@ -2,17 +2,17 @@
 //! Connections to an address are refused.
 //!
 //! ## What it does
-//! Answers every TCP packet to `address` of the target with a reset, by packet rules of the kernel, as a firewall does after a
-//! change: new connections are refused, and open ones end at their next packet. The probe reads the rules back and
-//! connects.
+//! Answers every TCP packet to `address` of the target with a reset, by packet rules of the kernel, as a firewall does
+//! after a change: new connections are refused, and open ones end at their next packet. The probe reads the rules back
+//! and connects.
 //!
-//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody alive; the
-//!   undo removes the table at once, and leaves what somebody else has put into it.
+//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody
+//!   alive; the undo removes the table at once, and leaves what somebody else has put into it.
 //! - Rights: root or CAP_NET_ADMIN, and the program `nft`.
 //! - Targets: `network`.
 //! - ATT&CK: T1489 (service stop). CWE: CWE-636 (not failing securely).
-//! - Expected effect: confidentiality kept, unless the system fails open; integrity kept, unless the system fails open; availability
-//!   lost for what depends on the address.
+//! - Expected effect: confidentiality kept, unless the system fails open; integrity kept, unless the system fails open;
+//!   availability lost for what depends on the address.
 //!
 //! ## Why it matters
 //! A refusal comes at once and so is tried again at once: by everybody, in a loop. And a check that fails because its

@@ -2,16 +2,16 @@
 //! Some packets get lost.
 //!
 //! ## What it does
-//! Drops `percent` of all packets to and from `address` of the target at random, by packet rules of the kernel. The probe
-//! reads the rules back and opens connections until one does not come up in time.
+//! Drops `percent` of all packets to and from `address` of the target at random, by packet rules of the kernel. The
+//! probe reads the rules back and opens connections until one does not come up in time.
 //!
-//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody alive; the
-//!   undo removes the table at once, and leaves what somebody else has put into it.
+//! - Undo class: `kernel-bounded`. The kernel drops the entry that the rules ask for at the deadline, with nobody
+//!   alive; the undo removes the table at once, and leaves what somebody else has put into it.
 //! - Rights: root or CAP_NET_ADMIN, and the program `nft`.
 //! - Targets: `network`.
 //! - ATT&CK: T1498 (network denial of service). CWE: CWE-703 (improper check or handling of exceptional conditions).
-//! - Expected effect: confidentiality kept; integrity kept; availability
-//!   worse: connections come up late, and transfers stall.
+//! - Expected effect: confidentiality kept; integrity kept; availability worse: connections come up late, and transfers
+//!   stall.
 //!
 //! ## Why it matters
 //! A little loss makes everything slow and nothing fail, so that no alert fires, while queues grow and timeouts of one

@@ -3,20 +3,20 @@
 //!
 //! ## What it does
 //! Adds a `listen` to the `server` block of the target in its nginx configuration, on another port of this host and
-//! without TLS, and reloads it: everything behind the block, `path` of the target among it, can be reached around whatever
-//! guards its own address. Only a loopback address is opened, to nobody but this host. The probe asks there.
+//! without TLS, and reloads it: everything behind the block, `path` of the target among it, can be reached around
+//! whatever guards its own address. Only a loopback address is opened, to nobody but this host. The probe asks there.
 //!
-//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has
-//!   changed the file since.
+//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has changed
+//!   the file since.
 //! - Rights: write access to `config` and its folder, the right to reload.
 //! - Targets: `http`, `tls`.
 //! - ATT&CK: T1133 (external remote services). CWE: CWE-1327 (binding to an unrestricted IP address).
-//! - Expected effect: confidentiality lost for what the guarded address protected; integrity lost where what is reached can be changed; availability
-//!   kept.
+//! - Expected effect: confidentiality lost for what the guarded address protected; integrity lost where what is reached
+//!   can be changed; availability kept.
 //!
 //! ## Why it matters
-//! The firewall, the proxy and the login are in front of the port that was planned. A port that was not planned has none of
-//! them, and no test of the application sees it.
+//! The firewall, the proxy and the login are in front of the port that was planned. A port that was not planned has
+//! none of them, and no test of the application sees it.
 //!
 //! ## Example
 //! ```toml

@@ -2,21 +2,21 @@
 //! A private key is out, and somebody uses it.
 //!
 //! ## What it does
-//! Reads the endpoint's private key in a process of its own and answers with it, and with the endpoint's certificate, on
-//! `listen`, a free loopback address: an impostor that every client takes for the endpoint. The key stays in that process's
-//! memory; it is written nowhere, and nobody else can read it. The probe shakes hands there as a client that verifies, and
-//! compares the certificate.
+//! Reads the endpoint's private key in a process of its own and answers with it, and with the endpoint's certificate,
+//! on `listen`, a free loopback address: an impostor that every client takes for the endpoint. The key stays in that
+//! process's memory; it is written nowhere, and nobody else can read it. The probe shakes hands there as a client that
+//! verifies, and compares the certificate.
 //!
 //! - Undo class: `process-bounded`. The impostor and its key are gone with their process.
 //! - Rights: read access to `certificate_file` and `key_file`.
 //! - Targets: `tls`.
-//! - ATT&CK: T1552.004 (unsecured credentials: private keys). CWE: CWE-321 (use of hard-coded cryptographic key).
-//! - Expected effect: confidentiality lost: what is sent to the impostor is read; integrity lost: the impostor answers in the endpoint's name; availability
-//!   kept.
+//! - ATT&CK: T1552.004 (unsecured credentials: private keys). CWE: CWE-522 (insufficiently protected credentials).
+//! - Expected effect: confidentiality lost: what is sent to the impostor is read; integrity lost: the impostor answers
+//!   in the endpoint's name; availability kept.
 //!
 //! ## Why it matters
-//! A stolen key leaves no trace at the endpoint. What could notice is whoever watches reads of the key file, certificates in
-//! use, or listeners that nobody deployed; and revocation is worth what `certificate-revoked` shows.
+//! A stolen key leaves no trace at the endpoint. What could notice is whoever watches reads of the key file,
+//! certificates in use, or listeners that nobody deployed; and revocation is worth what `certificate-revoked` shows.
 //!
 //! ## Example
 //! ```toml
@@ -27,12 +27,12 @@
 //! ```
 //!
 //! ## What to do instead
-//! Keep keys where they can't be read (a hardware module, an agent that signs); watch who opens the file; make certificates
-//! short; rehearse revocation.
+//! Keep keys where they can't be read (a hardware module, an agent that signs); watch who opens the file; make
+//! certificates short; rehearse revocation.
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1552/004/>
-//! - <https://cwe.mitre.org/data/definitions/321.html>
+//! - <https://cwe.mitre.org/data/definitions/522.html>
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -60,7 +60,7 @@ pub(super) const ENTRY: Entry = Entry {
     undo_class: UndoClass::ProcessBounded,
     rights: "read access to `certificate_file` and `key_file`",
     attack: &["T1552.004"],
-    cwe: &["CWE-321"],
+    cwe: &["CWE-522"],
     effect: Effect {
         confidentiality: "lost: what is sent to the impostor is read",
         integrity: "lost: the impostor answers in the endpoint's name",

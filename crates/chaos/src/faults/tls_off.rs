@@ -2,20 +2,20 @@
 //! A deployment switches TLS off: the port speaks plain text.
 //!
 //! ## What it does
-//! Takes `ssl` (and `http2`) from every `listen` of the target's port in its nginx configuration, as a deployment with the
-//! wrong template does, and reloads it. The probe gets an answer to a plain request, and none to a handshake.
+//! Takes `ssl` (and `http2`) from every `listen` of the target's port in its nginx configuration, as a deployment with
+//! the wrong template does, and reloads it. The probe gets an answer to a plain request, and none to a handshake.
 //!
-//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has
-//!   changed the file since.
+//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has changed
+//!   the file since.
 //! - Rights: write access to `config` and its folder, the right to reload.
 //! - Targets: `tls`.
 //! - ATT&CK: T1040 (network sniffing). CWE: CWE-319 (cleartext transmission of sensitive information).
-//! - Expected effect: confidentiality lost for whatever is sent before somebody notices; integrity lost against somebody on the path; availability
-//!   lost for every client that insists on TLS.
+//! - Expected effect: confidentiality lost for whatever is sent before somebody notices; integrity lost against
+//!   somebody on the path; availability lost for every client that insists on TLS.
 //!
 //! ## Why it matters
-//! Nothing breaks on the server, and a client that falls back goes on as if nothing were. Only a check from outside, or a
-//! client that insists, tells.
+//! Nothing breaks on the server, and a client that falls back goes on as if nothing were. Only a check from outside, or
+//! a client that insists, tells.
 //!
 //! ## Example
 //! ```toml
@@ -25,7 +25,8 @@
 //! ```
 //!
 //! ## What to do instead
-//! Let clients insist (HSTS, `https` only, no fallback); compare what listens with what was attested after each deployment.
+//! Let clients insist (HSTS, `https` only, no fallback); compare what listens with what was attested after each
+//! deployment.
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1040/>

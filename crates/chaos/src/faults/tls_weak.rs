@@ -2,16 +2,18 @@
 //! A deployment goes back to an old version of TLS.
 //!
 //! ## What it does
-//! Sets `ssl_protocols TLSv1.2` in the target's nginx configuration, as a template from years ago does, and reloads it. The
-//! probe is a client that knows TLS 1.3 only: it is refused, where it was served before, and one that knows 1.2 is served.
+//! Sets `ssl_protocols TLSv1.2` in the target's nginx configuration, as a template from years ago does, and reloads it.
+//! The probe is a client that knows TLS 1.3 only: it is refused, where it was served before, and one that knows 1.2 is
+//! served.
 //!
-//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has
-//!   changed the file since.
+//! - Undo class: `journaled`. The original file is put back and the service reloaded, unless somebody else has changed
+//!   the file since.
 //! - Rights: write access to `config` and its folder, the right to reload.
 //! - Targets: `tls`.
-//! - ATT&CK: T1562.010 (impair defenses: downgrade attack). CWE: CWE-757 (selection of less-secure algorithm during negotiation).
-//! - Expected effect: confidentiality weaker: what is recorded now depends on older algorithms; integrity weaker, as confidentiality; availability
-//!   lost for clients that insist on TLS 1.3.
+//! - ATT&CK: T1562.010 (impair defenses: downgrade attack). CWE: CWE-757 (selection of less-secure algorithm during
+//!   negotiation).
+//! - Expected effect: confidentiality weaker: what is recorded now depends on older algorithms; integrity weaker, as
+//!   confidentiality; availability lost for clients that insist on TLS 1.3.
 //!
 //! ## Why it matters
 //! Downgrades are silent, since clients negotiate them. Whoever promises a version has to notice when it is not spoken.

@@ -2,21 +2,21 @@
 //! A run-time dependency is withdrawn.
 //!
 //! ## What it does
-//! Puts a server of a HAProxy backend into maintenance through the admin socket, as an operator does, so that no request
-//! reaches it. The socket is the one that `config` of the target declares. The probe asks HAProxy for the server's state,
-//! and the service for `path`: with no other server in the backend it answers 503.
+//! Puts a server of a HAProxy backend into maintenance through the admin socket, as an operator does, so that no
+//! request reaches it. The socket is the one that `config` of the target declares. The probe asks HAProxy for the
+//! server's state, and the service for `path`: with no other server in the backend it answers 503.
 //!
 //! - Undo class: `journaled`. The server is made ready again, unless somebody else has drained it, or made it ready,
 //!   since.
 //! - Rights: access to the admin socket.
 //! - Targets: `http`.
 //! - ATT&CK: T1489 (service stop). CWE: CWE-636 (not failing securely).
-//! - Expected effect: confidentiality kept, unless the service fails open; integrity kept, unless the service fails open; availability
-//!   lost for what depends on it.
+//! - Expected effect: confidentiality kept, unless the service fails open; integrity kept, unless the service fails
+//!   open; availability lost for what depends on it.
 //!
 //! ## Why it matters
-//! What a service does without its dependency is decided in code that hardly ever runs: an authorisation service that is
-//! gone must not mean yes.
+//! What a service does without its dependency is decided in code that hardly ever runs: an authorisation service that
+//! is gone must not mean yes.
 //!
 //! ## Example
 //! ```toml
@@ -28,8 +28,8 @@
 //! ```
 //!
 //! ## What to do instead
-//! Decide for each dependency what its absence means, and fail closed where it protects something; run with it withdrawn
-//! in each release.
+//! Decide for each dependency what its absence means, and fail closed where it protects something; run with it
+//! withdrawn in each release.
 //!
 //! ## References
 //! - <https://attack.mitre.org/techniques/T1489/>

@@ -21,7 +21,14 @@ pub(super) const RIGS: &[(&str, Make)] = &[
         })
     }),
     ("certificate-revoked", |folder| {
-        gateway(folder, "certificate-revoked", "ca.crl", |rig| rig.refused(&[23]))
+        gateway(folder, "certificate-revoked", "ca.crl", |rig| {
+            // What was revoked before stays revoked.
+            let list = rig.endpoint.folder.join("ca.crl").display().to_string();
+            if !output(&["openssl", "crl", "-in", &list, "-noout", "-text"])?.contains("Serial Number: 63") {
+                return Err("an earlier revocation is gone".to_owned());
+            }
+            rig.refused(&[23])
+        })
     }),
     ("certificate-untrusted", |folder| {
         gateway(folder, "certificate-untrusted", "server.pem", |rig| {
@@ -57,13 +64,16 @@ const NAME: &str = "gateway.test";
 /// <https://docs.openssl.org/3.0/man1/openssl-verification-options/>: nothing is wrong.
 const VERIFIES: u32 = 0;
 
+/// Name and contents of each file.
+type Files = Vec<(&'static str, String)>;
+
 /// An authority, and a TLS endpoint that it has given a certificate.
 struct Endpoint {
     folder: PathBuf,
     port: u16,
     nginx: Nginx,
     /// What the files are at first, by name.
-    files: Vec<(&'static str, String)>,
+    files: Files,
     /// A second certificate of the same authority, as good as the first.
     renewed: String,
 }
@@ -170,7 +180,7 @@ impl Endpoint {
 
 /// Authority, certificate, keys and revocation list; and another certificate for the same key. Valid from 2000 to 2120,
 /// so that no day of the calendar is in the way.
-fn issue() -> Result<(Vec<(&'static str, String)>, String), rcgen::Error> {
+fn issue() -> Result<(Files, String), rcgen::Error> {
     let (from, to) = (date_time_ymd(2000, 1, 1), date_time_ymd(2120, 1, 1));
     let authority_key = KeyPair::generate()?;
     let mut authority = CertificateParams::new(Vec::new())?;
