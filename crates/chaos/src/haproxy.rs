@@ -37,7 +37,7 @@ pub(crate) fn socket(target: &Target) -> Result<PathBuf, String> {
             .any(|pair| pair == ["level", "admin"])
             .then(|| PathBuf::from(path.strip_prefix("unix@").unwrap_or(path)))
     });
-    sockets.filter(|path| path.is_absolute()).next_back().ok_or_else(|| {
+    sockets.rev().find(|path| path.is_absolute()).ok_or_else(|| {
         format!(
             "`config` of target `{}` declares no `stats socket /PATH level admin`",
             target.name

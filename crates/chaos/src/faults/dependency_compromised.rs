@@ -10,8 +10,8 @@
 //!   the file since.
 //! - Rights: write access to `config` and its folder, the right to reload.
 //! - Targets: `http`.
-//! - ATT&CK: T1195.002 (compromise software supply chain). CWE: CWE-345 (insufficient
-//!   verification of data authenticity).
+//! - ATT&CK: T1195.002 (compromise software supply chain). CWE: CWE-345 (insufficient verification of data
+//!   authenticity).
 //! - Expected effect: confidentiality kept; integrity lost for everything that believes the dependency; availability
 //!   kept for requests, lost for what their answers are used for.
 //!

@@ -10,8 +10,7 @@
 //!   them back with it.
 //! - Rights: root or CAP_NET_ADMIN, and the program `nft`.
 //! - Targets: `network`.
-//! - ATT&CK: T1557 (adversary in the middle). CWE: CWE-345 (insufficient verification of data
-//!   authenticity).
+//! - ATT&CK: T1557 (adversary in the middle). CWE: CWE-345 (insufficient verification of data authenticity).
 //! - Expected effect: confidentiality lost for what is sent to the wrong address without authentication; integrity lost
 //!   for what the wrong address answers; availability kept, or lost where clients authenticate the peer.
 //!

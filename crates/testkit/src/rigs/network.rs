@@ -17,6 +17,12 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use super::{Kept, Make, Rig};
 
 pub(super) const RIGS: &[(&str, Make)] = &[
+    ("bandwidth-limited", |_| {
+        let keys = "kbytes_per_second = 200\npath = \"/export\"\n";
+        network("bandwidth-limited", Service::Bulk, keys, |rig| {
+            Ok(rig.fetched(Duration::from_secs(1))? < BULK_BYTES / 8)
+        })
+    }),
     ("dns-poisoned", |_| {
         let keys = "name = \"ledger.test\"\nanswer = \"127.0.0.2\"\n";
         network("dns-poisoned", Service::Names, keys, |rig| {
@@ -59,6 +65,10 @@ const POISON: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const GREETING: &[u8] = b"hello\n";
 /// A first packet that was lost is sent again after a second: what is there by now lost none.
 const WAIT: Duration = Duration::from_millis(900);
+/// How long the long answer is, about.
+const BULK_BYTES: usize = 8 << 20;
+/// A client that takes nothing for so long has gone.
+const CLIENT_WAIT: Duration = Duration::from_millis(1_200);
 /// Servers look so often whether they are to stop.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -76,6 +86,8 @@ struct Network {
 enum Service {
     /// TCP: says hello and closes.
     Greeting,
+    /// HTTP: a long answer to everything.
+    Bulk,
     /// DNS over UDP.
     Names,
 }
@@ -120,6 +132,7 @@ impl Network {
     fn port(&self) -> u16 {
         match self.service {
             Service::Greeting => 7070,
+            Service::Bulk => 8080,
             Service::Names => 53,
         }
     }
@@ -173,6 +186,29 @@ impl Network {
         })
     }
 
+    /// Bytes of the long answer that come in time.
+    fn fetched(&self, time: Duration) -> Result<usize, String> {
+        use std::io::Write;
+        let address = self.address();
+        self.within(|| {
+            let failed = |error: std::io::Error| error.to_string();
+            let mut stream = TcpStream::connect_timeout(&address, WAIT).map_err(failed)?;
+            stream.write_all(b"GET / HTTP/1.0\r\n\r\n").map_err(failed)?;
+            let (end, mut count, mut buffer) = (std::time::Instant::now() + time, 0, vec![0; 64 << 10]);
+            loop {
+                let left = end.saturating_duration_since(std::time::Instant::now());
+                if left.is_zero() {
+                    return Ok(count);
+                }
+                stream.set_read_timeout(Some(left)).map_err(failed)?;
+                match stream.read(&mut buffer) {
+                    Ok(0) | Err(_) => return Ok(count),
+                    Ok(more) => count += more,
+                }
+            }
+        })
+    }
+
     /// What is said of `ledger.test` and of another name.
     fn names(&self) -> Result<[Option<Ipv4Addr>; 2], String> {
         let address = self.address();
@@ -216,6 +252,7 @@ impl Rig for Network {
     fn state(&mut self) -> Result<String, String> {
         let answers = match self.service {
             Service::Greeting => format!("{:?}", self.greeted(1)?),
+            Service::Bulk => format!("{}", self.fetched(Duration::from_secs(5))?),
             Service::Names => format!("{:?}", self.names()?),
         };
         Ok(format!("{answers} {}", self.rules()?))
@@ -280,7 +317,13 @@ impl Server {
             Service::Greeting => {
                 let listener = TcpListener::bind(address).map_err(failed)?;
                 listener.set_nonblocking(true).map_err(failed)?;
-                std::thread::spawn(move || greet(&listener, &stopped))
+                std::thread::spawn(move || serve(&listener, GREETING, &stopped))
+            }
+            Service::Bulk => {
+                let listener = TcpListener::bind(address).map_err(failed)?;
+                listener.set_nonblocking(true).map_err(failed)?;
+                let answer = [b"HTTP/1.0 200 OK\r\n\r\n".to_vec(), vec![b'x'; BULK_BYTES]].concat();
+                std::thread::spawn(move || serve(&listener, &answer, &stopped))
             }
             Service::Names => {
                 let socket = UdpSocket::bind(address).map_err(failed)?;
@@ -304,15 +347,20 @@ impl Drop for Server {
     }
 }
 
-fn greet(listener: &TcpListener, stop: &AtomicBool) {
+/// Says the same to everybody, whatever they ask: one after the other.
+fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) {
     use std::io::Write;
     while !stop.load(Ordering::Relaxed) {
-        match listener.accept() {
-            Ok((mut stream, _)) => {
-                let _ = stream.write_all(GREETING);
-            }
-            Err(_) => std::thread::sleep(LOOK),
+        let Ok((mut stream, _)) = listener.accept() else {
+            std::thread::sleep(LOOK);
+            continue;
+        };
+        let _ = stream.set_write_timeout(Some(CLIENT_WAIT));
+        if answer != GREETING {
+            let _ = stream.set_read_timeout(Some(CLIENT_WAIT));
+            let _ = stream.read(&mut [0; 1024]);
         }
+        let _ = stream.write_all(answer);
     }
 }
 
