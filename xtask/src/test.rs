@@ -16,6 +16,17 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("psql", "postgresql"),
     ("redis-server", "redis-server"),
     ("nats-server", "nats-server"),
+    ("nginx", "nginx"),
+    ("haproxy", "haproxy"),
+    ("nft", "nftables"),
+    ("ip", "iproute2"),
+    ("openssl", "openssl"),
+    ("curl", "curl"),
+    ("prlimit", "util-linux"),
+    ("chattr", "e2fsprogs"),
+    ("setcap", "libcap2-bin"),
+    ("pkill", "procps"),
+    ("perl", "perl"),
 ];
 const PYTHON_PACKAGES: [&str; 3] = [
     "securesystemslib[crypto]==1.6.0",

@@ -10,12 +10,18 @@
 //!
 //! Start reading at [`run()`], then [`Experiment`], then [`UndoJournal`].
 
+pub mod capability;
+#[cfg(target_os = "linux")]
+mod capability_linux;
 mod compare;
+mod configured;
 #[cfg(unix)]
 pub mod ctk;
 mod declare;
 mod detectors;
 mod dial;
+#[cfg(target_os = "linux")]
+mod dns;
 mod drill;
 mod environment;
 mod experiment;
@@ -23,6 +29,7 @@ mod fault;
 mod faults;
 mod file_change;
 mod files;
+mod haproxy;
 pub mod health;
 #[cfg(target_os = "linux")]
 mod held_linux;
@@ -31,6 +38,9 @@ pub mod journal;
 mod ladder;
 mod link;
 mod nats;
+#[cfg(target_os = "linux")]
+mod network_linux;
+mod nginx;
 mod own_store;
 mod permit;
 mod postgresql;
@@ -40,16 +50,21 @@ pub mod process;
 mod processes_linux;
 mod read;
 mod redis;
+mod reload;
+mod replaced;
 mod run;
 mod settings;
 pub mod strike;
 mod swap;
 mod target;
+mod tls;
 #[cfg(unix)]
 mod toolkit;
 pub mod toxiproxy;
 mod watch;
+mod x509;
 
+pub use capability::{Capability, capabilities};
 pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};
 pub use drill::Drill;
 pub use environment::{BoxFuture, CredentialRef, Environment, HEALTH, HEALTHY, ServiceAnswer, ServiceRequest};

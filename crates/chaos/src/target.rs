@@ -32,7 +32,8 @@ pub enum TargetKind {
     Nats,
     /// An HTTP service, nginx and HAProxy among them: `address`, `path`, `config`, `reload`, `pid_file`.
     Http,
-    /// A TLS endpoint: `address`, `server_name`, `ca_file`, `certificate_file`, `key_file`, `reload`.
+    /// A TLS endpoint: `address`, `server_name`, `ca_file`, `certificate_file`, `key_file`, `config`, `reload`;
+    /// `issuer_key_file`, the key of the authority in `ca_file`, and `crl_file`, its revocation list, where a fault issues something.
     Tls,
     /// Files below `root`.
     Files,
@@ -110,6 +111,8 @@ const TEXT_KEYS: &[&str] = &[
     "ca_file",
     "certificate_file",
     "key_file",
+    "issuer_key_file",
+    "crl_file",
     "config",
     "root",
     "pid_file",

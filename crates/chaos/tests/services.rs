@@ -18,7 +18,7 @@ use chaos::{
 };
 use evidence::Now;
 use evidence::predicates::ChaosExperiment;
-use net::proxy::Toxic;
+use net::proxy::Applied;
 use serde_json::json;
 use telemetry::{Event, SigmaRules};
 use testkit::SimStorage;
@@ -134,7 +134,7 @@ fn undone_from_the_journal_alone() {
             assert!(!written.contains(secret), "{id}: `{secret}` is in {written}");
         }
         let journal = UndoJournal::open(storage).unwrap();
-        let recovered = journal.recover_at_start().unwrap();
+        let recovered = journal.recover_at_start(&[]).unwrap();
         assert_eq!(
             (recovered.undone.len(), recovered.failed),
             (1, Vec::<String>::new()),
@@ -332,11 +332,11 @@ impl Environment for Real {
         Box::pin(async { Vec::new() })
     }
 
-    fn toxics<'a>(&'a self, _: &'a str, _: Vec<Toxic>) -> BoxFuture<'a, Result<(), String>> {
+    fn toxics<'a>(&'a self, _: &'a str, _: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async { Err("there are no links".to_owned()) })
     }
 
-    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Toxic>, String>> {
+    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
         Box::pin(async { Err("there are no links".to_owned()) })
     }
 

@@ -58,6 +58,8 @@ use std::time::Duration;
 use evidence::Digest;
 
 pub use cancel::Cancel;
+#[cfg(target_os = "linux")]
+pub use landlock_linux::version as landlock_version;
 
 #[cfg(not(target_os = "linux"))]
 use fallback as system;

@@ -4,11 +4,22 @@ mod attestation_forged;
 mod attestation_missing;
 mod attestation_other_subject;
 mod attestation_replayed;
+mod bandwidth_limited;
+mod certificate_expired;
+mod certificate_not_yet_valid;
+mod certificate_revoked;
+mod certificate_untrusted;
+mod certificate_wrong_name;
 mod chaos_toolkit_actions;
 mod clock_skewed;
+mod config_edited;
 mod cpu_busy;
 mod credential_revoked;
+mod debug_on;
+mod dependency_compromised;
 mod disk_full;
+mod dns_poisoned;
+mod dns_unavailable;
 mod feed_poisoned;
 mod feed_stale;
 mod file_mode_widened;
@@ -25,6 +36,11 @@ mod nats_open;
 mod nats_permissions_revoked;
 mod nats_user_removed;
 mod neighbour_reached;
+mod network_partition;
+mod network_partition_one_way;
+mod network_reject;
+mod packet_loss;
+mod port_open;
 mod process_cpu_starved;
 mod process_descriptors;
 mod process_frozen;
@@ -44,6 +60,7 @@ mod secret_half_rotated;
 mod secret_leaked;
 mod secret_stale;
 mod secret_unreadable;
+mod signing_key_compromised;
 mod sql_connections_exhausted;
 mod sql_lock_held;
 mod sql_password_half_rotated;
@@ -57,6 +74,9 @@ mod stolen_token_reused;
 mod store_unavailable;
 mod telemetry_blackout;
 mod tenant_row_security_off;
+mod tls_off;
+mod tls_weak;
+mod upstream_withdrawn;
 
 pub static ALL: &[super::Entry] = &[
     artifact_tampered::ENTRY,
@@ -64,11 +84,22 @@ pub static ALL: &[super::Entry] = &[
     attestation_missing::ENTRY,
     attestation_other_subject::ENTRY,
     attestation_replayed::ENTRY,
+    bandwidth_limited::ENTRY,
+    certificate_expired::ENTRY,
+    certificate_not_yet_valid::ENTRY,
+    certificate_revoked::ENTRY,
+    certificate_untrusted::ENTRY,
+    certificate_wrong_name::ENTRY,
     chaos_toolkit_actions::ENTRY,
     clock_skewed::ENTRY,
+    config_edited::ENTRY,
     cpu_busy::ENTRY,
     credential_revoked::ENTRY,
+    debug_on::ENTRY,
+    dependency_compromised::ENTRY,
     disk_full::ENTRY,
+    dns_poisoned::ENTRY,
+    dns_unavailable::ENTRY,
     feed_poisoned::ENTRY,
     feed_stale::ENTRY,
     file_mode_widened::ENTRY,
@@ -85,6 +116,11 @@ pub static ALL: &[super::Entry] = &[
     nats_permissions_revoked::ENTRY,
     nats_user_removed::ENTRY,
     neighbour_reached::ENTRY,
+    network_partition::ENTRY,
+    network_partition_one_way::ENTRY,
+    network_reject::ENTRY,
+    packet_loss::ENTRY,
+    port_open::ENTRY,
     process_cpu_starved::ENTRY,
     process_descriptors::ENTRY,
     process_frozen::ENTRY,
@@ -104,6 +140,7 @@ pub static ALL: &[super::Entry] = &[
     secret_leaked::ENTRY,
     secret_stale::ENTRY,
     secret_unreadable::ENTRY,
+    signing_key_compromised::ENTRY,
     sql_connections_exhausted::ENTRY,
     sql_lock_held::ENTRY,
     sql_password_half_rotated::ENTRY,
@@ -117,6 +154,9 @@ pub static ALL: &[super::Entry] = &[
     store_unavailable::ENTRY,
     telemetry_blackout::ENTRY,
     tenant_row_security_off::ENTRY,
+    tls_off::ENTRY,
+    tls_weak::ENTRY,
+    upstream_withdrawn::ENTRY,
 ];
 
 pub static PAGES: &[(&str, &str)] = &[
@@ -128,11 +168,31 @@ pub static PAGES: &[(&str, &str)] = &[
         include_str!("attestation_other_subject.rs"),
     ),
     ("chaos/attestation-replayed", include_str!("attestation_replayed.rs")),
+    ("chaos/bandwidth-limited", include_str!("bandwidth_limited.rs")),
+    ("chaos/certificate-expired", include_str!("certificate_expired.rs")),
+    (
+        "chaos/certificate-not-yet-valid",
+        include_str!("certificate_not_yet_valid.rs"),
+    ),
+    ("chaos/certificate-revoked", include_str!("certificate_revoked.rs")),
+    ("chaos/certificate-untrusted", include_str!("certificate_untrusted.rs")),
+    (
+        "chaos/certificate-wrong-name",
+        include_str!("certificate_wrong_name.rs"),
+    ),
     ("chaos/chaos-toolkit-actions", include_str!("chaos_toolkit_actions.rs")),
     ("chaos/clock-skewed", include_str!("clock_skewed.rs")),
+    ("chaos/config-edited", include_str!("config_edited.rs")),
     ("chaos/cpu-busy", include_str!("cpu_busy.rs")),
     ("chaos/credential-revoked", include_str!("credential_revoked.rs")),
+    ("chaos/debug-on", include_str!("debug_on.rs")),
+    (
+        "chaos/dependency-compromised",
+        include_str!("dependency_compromised.rs"),
+    ),
     ("chaos/disk-full", include_str!("disk_full.rs")),
+    ("chaos/dns-poisoned", include_str!("dns_poisoned.rs")),
+    ("chaos/dns-unavailable", include_str!("dns_unavailable.rs")),
     ("chaos/feed-poisoned", include_str!("feed_poisoned.rs")),
     ("chaos/feed-stale", include_str!("feed_stale.rs")),
     ("chaos/file-mode-widened", include_str!("file_mode_widened.rs")),
@@ -152,6 +212,14 @@ pub static PAGES: &[(&str, &str)] = &[
     ),
     ("chaos/nats-user-removed", include_str!("nats_user_removed.rs")),
     ("chaos/neighbour-reached", include_str!("neighbour_reached.rs")),
+    ("chaos/network-partition", include_str!("network_partition.rs")),
+    (
+        "chaos/network-partition-one-way",
+        include_str!("network_partition_one_way.rs"),
+    ),
+    ("chaos/network-reject", include_str!("network_reject.rs")),
+    ("chaos/packet-loss", include_str!("packet_loss.rs")),
+    ("chaos/port-open", include_str!("port_open.rs")),
     ("chaos/process-cpu-starved", include_str!("process_cpu_starved.rs")),
     ("chaos/process-descriptors", include_str!("process_descriptors.rs")),
     ("chaos/process-frozen", include_str!("process_frozen.rs")),
@@ -180,6 +248,10 @@ pub static PAGES: &[(&str, &str)] = &[
     ("chaos/secret-leaked", include_str!("secret_leaked.rs")),
     ("chaos/secret-stale", include_str!("secret_stale.rs")),
     ("chaos/secret-unreadable", include_str!("secret_unreadable.rs")),
+    (
+        "chaos/signing-key-compromised",
+        include_str!("signing_key_compromised.rs"),
+    ),
     (
         "chaos/sql-connections-exhausted",
         include_str!("sql_connections_exhausted.rs"),
@@ -211,4 +283,7 @@ pub static PAGES: &[(&str, &str)] = &[
         "chaos/tenant-row-security-off",
         include_str!("tenant_row_security_off.rs"),
     ),
+    ("chaos/tls-off", include_str!("tls_off.rs")),
+    ("chaos/tls-weak", include_str!("tls_weak.rs")),
+    ("chaos/upstream-withdrawn", include_str!("upstream_withdrawn.rs")),
 ];

@@ -22,7 +22,7 @@ const DEVICES: [&str; 10] = [
 ];
 
 /// The version of the kernel's Landlock; 0 where there is none.
-pub(super) fn version() -> i64 {
+pub fn version() -> i64 {
     const CREATE_RULESET_VERSION: u32 = 1;
     // SAFETY: with this flag, a null pointer and no length, the call only returns a number.
     let version = unsafe {

@@ -7,12 +7,15 @@
 use std::path::Path;
 
 mod files;
+mod http;
 mod nats;
+mod network;
 mod postgresql;
 mod process;
 mod proofmark;
 mod redis;
 mod service;
+mod tls;
 
 /// A real service, and one fault for it.
 pub trait Rig {
@@ -50,11 +53,14 @@ pub type Make = fn(&Path) -> Result<Box<dyn Rig>, String>;
 pub fn all() -> Vec<(&'static str, Make)> {
     let mut all: Vec<(&'static str, Make)> = [
         files::RIGS,
+        http::RIGS,
         nats::RIGS,
+        network::RIGS,
         postgresql::RIGS,
         process::RIGS,
         proofmark::RIGS,
         redis::RIGS,
+        tls::RIGS,
     ]
     .concat();
     all.sort_unstable_by_key(|(id, _)| *id);

@@ -1,0 +1,181 @@
+//! What faults share that edit a service's configuration and have it read again: the edit is all that differs.
+//!
+//! Start reading at [`ConfigEdit`]; [`edited`] makes a fault of one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::fault::{Entry, Fault};
+use crate::nginx::{Config, Directive, Edit};
+use crate::permit::Permit;
+use crate::read::Section;
+use crate::reload;
+use crate::replaced::{Replacement, contents};
+use crate::strike::{Record, Site, Strike, Undone, boxed};
+use crate::target::Target;
+use crate::tls::connect;
+
+/// A longer answer of a service is cut.
+const ANSWER_BYTES_MAX: u64 = 256 << 10;
+
+/// One edit of the configuration of a service.
+pub(crate) trait ConfigEdit: Send + Sync + fmt::Debug {
+    fn target(&self) -> &str;
+
+    /// Its parameters, beside `target`.
+    fn parameters(&self) -> BTreeMap<String, Value>;
+
+    /// What is done to the configuration, in one line, behind which "and reload it" stands.
+    fn action(&self) -> String;
+
+    /// The file that is edited.
+    fn file(&self, target: &Target) -> Result<PathBuf, String> {
+        target.path("config")
+    }
+
+    /// What else has to be so before.
+    fn survey(&self, _: &Target) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The edited text. The same text gives the same edit.
+    fn edit(&self, target: &Target, text: &str) -> Result<String, String>;
+
+    /// Asks the service whether it shows.
+    fn bites(&self, target: &Target, replacement: &Replacement) -> Result<bool, String>;
+}
+
+/// A fault of the catalogue made of an edit.
+pub(crate) fn edited(entry: &'static Entry, edit: impl ConfigEdit + 'static) -> Option<Box<dyn Fault>> {
+    boxed(entry, Edited(edit), None)
+}
+
+/// `listen` of a fault: an address of this host that nobody else can reach.
+pub(crate) fn read_listen(section: &Section<'_>, key: &str) -> Option<SocketAddr> {
+    let text = section.text(key)?;
+    let address = text
+        .parse()
+        .ok()
+        .filter(|address: &SocketAddr| address.ip().is_loopback() && address.port() > 0);
+    if address.is_none() {
+        section.problem(
+            key,
+            "chaos/bad-address",
+            format!("`{text}` is no loopback address with a port"),
+            "a fault opens nothing to other hosts: write `127.0.0.1:PORT`",
+        );
+    }
+    address
+}
+
+/// Nobody listens there yet.
+pub(crate) fn is_free(address: SocketAddr) -> Result<(), String> {
+    std::net::TcpListener::bind(address)
+        .map(drop)
+        .map_err(|error| format!("`{address}` is not free: {error}"))
+}
+
+/// Edits every `server` block that listens on the port of the target's `address`. None edited is an error.
+pub(crate) fn edit_servers(
+    target: &Target,
+    text: &str,
+    what: &str,
+    mut edit: impl FnMut(&Directive) -> Vec<Edit>,
+) -> Result<String, String> {
+    let address = target.text("address")?;
+    let port = address.rsplit(':').next().and_then(|port| port.parse().ok());
+    let port = port.ok_or_else(|| format!("`address`, `{address}`, has no port"))?;
+    let config = Config::parse(text)?;
+    let edits: Vec<Edit> = config.servers(port)?.into_iter().flat_map(&mut edit).collect();
+    if edits.is_empty() {
+        return Err(format!("the `server` block of `{address}` has no {what}"));
+    }
+    Ok(config.with(edits))
+}
+
+/// Status and body of a plain HTTP request, `None` where no HTTP comes back. `Err` when there is no connection.
+pub(crate) fn get(target: &Target, address: &str, path: &str) -> Result<Option<(u16, String)>, String> {
+    let mut stream = connect(address)?;
+    let host = target.optional("server_name").unwrap_or(address);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: proofmark\r\nConnection: close\r\n\r\n");
+    let mut answer = Vec::new();
+    let exchanged = stream
+        .write_all(request.as_bytes())
+        .and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer));
+    if exchanged.is_err() && answer.is_empty() {
+        return Ok(None);
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    let status = answer
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.get(2..5)?.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok(status.map(|status| (status, body.to_owned())))
+}
+
+#[derive(Debug)]
+struct Edited<E>(E);
+
+impl<E: ConfigEdit> Edited<E> {
+    fn text(&self, path: &std::path::Path) -> Result<String, String> {
+        String::from_utf8(contents(path)?).map_err(|_| format!("`{}` is not text", path.display()))
+    }
+}
+
+impl<E: ConfigEdit> Strike for Edited<E> {
+    fn parameters(&self) -> BTreeMap<String, Value> {
+        let mut parameters = self.0.parameters();
+        parameters.insert("target".to_owned(), self.0.target().into());
+        parameters
+    }
+
+    fn action(&self) -> String {
+        format!("{}, and reload it", self.0.action())
+    }
+
+    fn undo_action(&self) -> String {
+        "put its configuration back, and reload it".to_owned()
+    }
+
+    fn targets(&self) -> Vec<String> {
+        vec![self.0.target().to_owned()]
+    }
+
+    fn survey(&self, site: &Site) -> Result<Record, String> {
+        let target = site.target(self.0.target())?;
+        self.0.survey(target)?;
+        let path = self.0.file(target)?;
+        let before = self.text(&path)?;
+        let after = self.0.edit(target, &before)?;
+        Ok(Replacement::survey(&path, before.as_bytes(), after.as_bytes())?.record())
+    }
+
+    fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
+        let target = site.target(self.0.target())?;
+        let replacement = Replacement::of(record)?;
+        let now = self.text(replacement.path())?;
+        let after = if replacement.stands()? {
+            now
+        } else {
+            self.0.edit(target, &now)?
+        };
+        reload::put_in(&replacement, after.as_bytes(), target, || {
+            self.0.bites(target, &replacement)
+        })
+    }
+
+    fn bites(&self, site: &Site, record: &Record) -> Result<bool, String> {
+        self.0.bites(site.target(self.0.target())?, &Replacement::of(record)?)
+    }
+
+    fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
+        let target = site.target(self.0.target())?;
+        let replacement = Replacement::of(record)?;
+        reload::put_back(&replacement, target, || self.0.bites(target, &replacement))
+    }
+}
