@@ -1,5 +1,5 @@
 //! Proofmark is attacked by its own faults: whatever is done to its evidence, it refuses, and says so; and once the
-//! fault is undone, everything holds again.
+//! fault is undone, everything holds again. The same for the feed that it matches with.
 
 mod common;
 
@@ -81,6 +81,33 @@ fn proofmark_refuses_under_each_fault_on_its_evidence_and_holds_after_the_undo()
             .collect();
         assert!(changed.is_empty(), "{id}: {changed:?}");
         shop.run(&["log", "fsck"]).expect(0, &["log holds"]);
+    }
+}
+
+#[test]
+fn a_poisoned_or_stale_feed_is_no_clean_one() {
+    const RECORD: &str = "advisories/RUSTSEC-2020-0071.json";
+    let shop = Shop::new();
+    common::must("cp", &["-a", "advisories", "older"], &shop.tree);
+    std::fs::remove_file(shop.tree.join("older/RUSTSEC-2020-0071.json")).expect("removed");
+    let targets = format!(
+        "[chaos.target.feed]\nkind = \"files\"\nopted_in = true\nrung = \"isolated\"\nroot = {:?}\n",
+        shop.tree.display().to_string()
+    );
+    let feed = || std::fs::read(shop.tree.join(RECORD)).ok();
+    let before = feed();
+    let poisoned = format!("id = \"feed-poisoned\"\ntarget = \"feed\"\npath = \"{RECORD}\"\n");
+    let stale = "id = \"feed-stale\"\ntarget = \"feed\"\npath = \"advisories\"\nolder = \"older\"\n".to_owned();
+    // The second release of a machine compares with the first, and says so before it reads the database.
+    for (fault, code, says) in [(poisoned, 2, "pins"), (stale, 3, "no longer holds `advisory")] {
+        let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).expect("a journal");
+        let mut drill = Drill::new(&fault, &targets, TIME_LEFT).expect("a fault");
+        drill.plan(&journal).expect("it can bite");
+        drill.inject(&journal, Path::new("")).expect("injected");
+        assert_ne!(feed(), before, "{fault}");
+        shop.run(&["release", "--to", "build"]).expect(code, &[says]);
+        assert_eq!(drill.undo(&journal), Ok(Undone::Restored), "{fault}");
+        assert_eq!(feed(), before, "{fault}");
     }
 }
 
