@@ -6,9 +6,11 @@
 //!
 //! Start reading at [`run`], then `suites/version_vectors.rs`, the smallest.
 
+mod atomic_red_team;
 mod crypto_vectors;
 mod data;
 mod lockfiles;
+mod machine;
 mod openapi;
 mod purl_spec;
 mod secret_contracts;
@@ -19,7 +21,8 @@ use data::Data;
 
 type Suite = fn(&Data, &mut Tally) -> Result<(), String>;
 
-const SUITES: [(&str, Suite); 6] = [
+const SUITES: [(&str, Suite); 7] = [
+    ("atomic-red-team-linux", atomic_red_team::run_suite),
     ("crypto-vectors", crypto_vectors::run),
     ("lockfiles-and-os-packages", lockfiles::run),
     ("openapi", openapi::run),

@@ -10,6 +10,7 @@
 //!
 //! Start reading at [`run()`], then [`Experiment`], then [`UndoJournal`].
 
+pub mod atomic;
 mod detectors;
 mod environment;
 mod experiment;

@@ -2,8 +2,8 @@
 //!
 //! Start reading at [`Discard`]; how it is made is in `discard_linux`.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use super::Finished;
 
@@ -76,9 +76,24 @@ pub struct Changes {
     pub removed: BTreeSet<PathBuf>,
     /// There was more, or something could not be read.
     pub cut: bool,
+    /// When each path was last changed, by the kernel's clock: seconds and nanoseconds.
+    pub(super) times: BTreeMap<PathBuf, (i64, u64)>,
 }
 
 impl Changes {
+    /// Only what was changed when `mark`, a file that the program made, was there already; everything where it was not made.
+    #[must_use]
+    pub fn after(mut self, mark: &Path) -> Self {
+        let Some(from) = self.times.get(mark).copied() else {
+            return self;
+        };
+        let times = &self.times;
+        for list in [&mut self.added, &mut self.changed, &mut self.removed] {
+            list.retain(|path| path != mark && times.get(path).is_none_or(|time| *time >= from));
+        }
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
