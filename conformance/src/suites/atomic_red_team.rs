@@ -15,7 +15,7 @@ use super::machine::{Learned, Machine};
 use super::{Data, unplaced};
 use crate::expected::Tally;
 
-const COMMAND_SECONDS_MAX: u64 = 20;
+const COMMAND_SECONDS_MAX: u64 = 12;
 const PREREQUISITE_SECONDS_MAX: u64 = 20;
 
 /// Between a deadline and the end of all that ran: the kernel takes a copy of many files apart.
@@ -25,7 +25,7 @@ const GRACE_SECONDS_MAX: u64 = 10;
 const WORKERS: usize = 2;
 
 /// After how many tests the machine is looked at.
-const BATCH: usize = 48;
+const BATCH: usize = 96;
 
 /// How many changed things of the machine are named.
 const NAMED_MAX: usize = 5;

@@ -19,7 +19,7 @@ use evidence::Digest;
 const FOLDERS: [&str; 4] = ["/etc", "/var", "/home", "/root"];
 
 /// How much is read in a close look.
-const CONTENT_BYTES_MAX: u64 = 1 << 30;
+const CONTENT_BYTES_MAX: u64 = 256 << 20;
 
 /// How far the clock may drift from the time since start.
 const CLOCK_MS_MAX: u128 = 500;
@@ -29,6 +29,8 @@ pub struct Machine {
     files: HashMap<PathBuf, File>,
     facts: BTreeMap<String, String>,
     contents: HashMap<PathBuf, Digest>,
+    /// The time of day when the machine started.
+    started: Duration,
 }
 
 #[derive(PartialEq, Eq)]
@@ -74,6 +76,7 @@ impl Machine {
             files,
             facts: facts(),
             contents: HashMap::new(),
+            started: started(),
         })
     }
 
@@ -116,7 +119,8 @@ impl Machine {
         let facts = facts
             .filter(|name| self.facts.get(*name) != other.facts.get(*name))
             .cloned();
-        gone.chain(new_or_other).chain(facts).collect()
+        let clock = (self.started.abs_diff(other.started).as_millis() > CLOCK_MS_MAX).then(|| "fact clock".to_owned());
+        gone.chain(new_or_other).chain(facts).chain(clock).collect()
     }
 }
 
@@ -234,7 +238,6 @@ fn facts() -> BTreeMap<String, String> {
         facts.insert(format!("fact rules of {program}"), rules.join("\n"));
     }
     facts.insert("fact processes in other pid namespaces".to_owned(), other_namespaces());
-    facts.insert("fact clock".to_owned(), clock());
     for (name, value) in settings() {
         facts.insert(format!("fact {name}"), value);
     }
@@ -276,18 +279,13 @@ fn other_namespaces() -> String {
     other.join(" ")
 }
 
-/// The time of day when the machine started, to [`CLOCK_MS_MAX`].
-fn clock() -> String {
+fn started() -> Duration {
     let up = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     let up: f64 = up
         .split(' ')
         .next()
         .and_then(|seconds| seconds.parse().ok())
         .unwrap_or(0.0);
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let start = now.saturating_sub(Duration::from_secs_f64(up)).as_millis();
-    // Rounded twice, so that a start at a border is one of two neighbours.
-    format!("{}", (start + CLOCK_MS_MAX) / 60_000)
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default().saturating_sub(Duration::from_secs_f64(up))
 }

@@ -3,7 +3,7 @@
 //! It speaks on its standard output, one line a message; whatever the test writes goes to its standard error. Only the shell's own
 //! commands are used, so that it goes on when a test has deleted every file.
 
-use super::plan::Plan;
+use super::plan::{Plan, payloads};
 use super::read::Dependency;
 
 /// What the script says.
@@ -112,14 +112,12 @@ pub(super) fn script(plan: &Plan) -> String {
             script.push_str("network\n");
             script.push_str(&step(Step::CheckAgain(index), shell, check));
         }
-        script.push_str("[ $code -eq 0 ] || exit 0\nfi\n");
+        script.push_str("if [ $code -ne 0 ]; then\n");
+        script.push_str(&look_for(&payloads(get)));
+        script.push_str("exit 0\nfi\nfi\n");
     }
-    for payload in &plan.payloads {
-        let payload = quoted(payload);
-        script.push_str(&format!(
-            "[ -e {payload} ] || {{ printf 'missing %s\\n' {payload} >&3; absent=1; }}\n"
-        ));
-    }
+    script.push_str("absent=\n");
+    script.push_str(&look_for(&payloads(&plan.command)));
     script.push_str("[ -z \"$absent\" ] || exit 0\n");
     script.push_str(&format!("network\n: >{MARK}\nprocesses\n"));
     script.push_str(&step(
@@ -129,6 +127,15 @@ pub(super) fn script(plan: &Plan) -> String {
     ));
     script.push_str("processes\nnetwork\n");
     script
+}
+
+/// Tells of each file that is not there.
+fn look_for(files: &[String]) -> String {
+    let look = |file: &String| {
+        let file = quoted(file);
+        format!("[ -e {file} ] || {{ printf 'missing %s\\n' {file} >&3; absent=1; }}\n")
+    };
+    files.iter().map(look).collect()
 }
 
 /// One word for the shell, whatever it holds.

@@ -124,8 +124,8 @@ pub enum Reason {
 pub enum Unmet {
     /// What would meet it looked for the internet, this many times.
     Internet(u64),
-    /// What would meet it ran, sent nothing, and did not.
-    Failed,
+    /// What would meet it ran, sent nothing, ended with this exit code, and did not.
+    Failed(i32),
     /// The file has nothing that would meet it.
     Nothing,
     /// What checks or would meet it ran until its deadline.
@@ -164,7 +164,7 @@ impl Reason {
             Self::NoShell(_) => "no shell",
             Self::Prerequisite { unmet, .. } => match unmet {
                 Unmet::Internet(_) => "prerequisite needs the internet",
-                Unmet::Failed => "prerequisite can't be met here",
+                Unmet::Failed(_) => "prerequisite can't be met here",
                 Unmet::Nothing => "prerequisite not met, and nothing would meet it",
                 Unmet::TimedOut => "prerequisite timed out",
             },
@@ -180,7 +180,8 @@ impl fmt::Display for Unmet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Internet(_) => f.write_str("needs the internet"),
-            Self::Failed => f.write_str("doesn't hold, and what would meet it fails offline"),
+            Self::Failed(0) => f.write_str("doesn't hold, nor after what would meet it"),
+            Self::Failed(code) => write!(f, "doesn't hold, and what would meet it fails (exit code {code})"),
             Self::Nothing => f.write_str("doesn't hold, and the file has nothing that would meet it"),
             Self::TimedOut => f.write_str("did not end in time"),
         }
@@ -279,6 +280,8 @@ fn command(plan: &Plan, options: &Options, shared: &Arc<Mutex<Heard>>) -> Comman
 struct Heard {
     begun: Option<Step>,
     ended: Option<(Step, i32)>,
+    /// The exit code of what last tried to meet a prerequisite.
+    got: i32,
     /// When the step that runs has to be over.
     deadline: Instant,
     late: bool,
@@ -295,6 +298,7 @@ impl Heard {
         Self {
             begun: None,
             ended: None,
+            got: 0,
             deadline: Instant::now() + options.prerequisite_timeout,
             late: false,
             network: (0, 0),
@@ -318,6 +322,9 @@ impl Heard {
             }
             Message::End(step, code) => {
                 self.ended = Some((step, code));
+                if matches!(step, Step::Get(_)) {
+                    self.got = code;
+                }
                 // What the script itself does after a step is short.
                 self.deadline = Instant::now() + prerequisite_timeout;
             }
@@ -374,7 +381,7 @@ impl Heard {
                 unmet(index, Unmet::TimedOut)
             }
             (Some(Step::CheckAgain(_)), Some((Step::CheckAgain(index), code))) if code != 0 => match lost {
-                0 => unmet(index, Unmet::Failed),
+                0 => unmet(index, Unmet::Failed(self.got)),
                 lost => unmet(index, Unmet::Internet(lost)),
             },
             (Some(Step::Check(_)), Some((Step::Check(index), code))) if code != 0 => unmet(index, Unmet::Nothing),

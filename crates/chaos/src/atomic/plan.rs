@@ -53,8 +53,6 @@ pub struct Plan {
     /// Checks, and what makes them hold.
     pub prerequisites: Vec<Dependency>,
     pub command: String,
-    /// Files below [`ATOMICS`] that the command speaks of and that come with a technique.
-    pub payloads: Vec<String>,
 }
 
 impl Plan {
@@ -93,7 +91,6 @@ pub fn plan(test: &Test, options: &Options) -> Plan {
                 get: put(&dependency.get),
             })
             .collect(),
-        payloads: payloads(&command),
         command: command.trim_end().to_owned(),
     }
 }
@@ -115,16 +112,18 @@ fn substitute(text: &str, test: &Test, options: &Options) -> String {
         .replace("PathToAtomicsFolder", ATOMICS)
 }
 
-/// Files of a technique's `src` and `bin` folders, which publishers put there; what lies elsewhere may be what a test makes.
-fn payloads(command: &str) -> Vec<String> {
+/// What a command speaks of in a technique's `src` and `bin` folders, where publishers put what comes with it; what lies elsewhere
+/// may be what a test makes.
+pub(super) fn payloads(command: &str) -> Vec<String> {
     let ends = |c: char| c.is_whitespace() || "\"'`;|&<>()$*?[]{},".contains(c);
     let mut found: Vec<String> = command
         .match_indices(ATOMICS)
         .filter_map(|(at, _)| {
             let rest = &command[at..];
             let path = &rest[..rest.find(ends).unwrap_or(rest.len())];
-            let shipped = ["/src/", "/bin/"].iter().any(|folder| path.contains(folder));
-            (shipped && !path.ends_with('/')).then(|| path.to_owned())
+            let path = path.trim_end_matches('/');
+            let shipped = path.split('/').any(|part| part == "src" || part == "bin");
+            shipped.then(|| path.to_owned())
         })
         .collect();
     found.sort();
@@ -151,7 +150,7 @@ mod tests {
         let check = |command: &str, expect: &str, payloads: &[&str]| {
             let plan = plan(&test(command), &Options::default());
             assert_eq!(plan.command, expect);
-            assert_eq!(plan.payloads, payloads);
+            assert_eq!(super::payloads(&plan.command), payloads);
         };
         let script = "/AtomicRedTeam/atomics/T1/src/x.sh";
         check(

@@ -81,7 +81,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Only what was changed when `mark`, a file that the program made, was there already; everything where it was not made.
+    /// Only what was changed when `mark`, a file that the program made, was there already, without `mark` and its folder; everything
+    /// where it was not made.
     #[must_use]
     pub fn after(mut self, mark: &Path) -> Self {
         let Some(from) = self.times.get(mark).copied() else {
@@ -89,7 +90,11 @@ impl Changes {
         };
         let times = &self.times;
         for list in [&mut self.added, &mut self.changed, &mut self.removed] {
-            list.retain(|path| path != mark && times.get(path).is_none_or(|time| *time >= from));
+            list.retain(|path| {
+                path != mark
+                    && Some(path.as_path()) != mark.parent()
+                    && times.get(path).is_none_or(|time| *time >= from)
+            });
         }
         self
     }
