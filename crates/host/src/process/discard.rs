@@ -61,7 +61,7 @@ pub struct Discarded {
     pub finished: Finished,
     pub changes: Changes,
     /// Files belonged to the users they belong to on the host, root among them; otherwise all but our own user's belonged to nobody,
-    /// and could not be changed. Needs root.
+    /// and nothing below a folder of others could be changed, root's `/etc` for one. Needs root.
     pub owners_shown: bool,
 }
 
