@@ -1,7 +1,7 @@
 //! `atomic-red-team-linux`: other people's attacks, each run by [`chaos::atomic::run`] in a throwaway copy of this machine.
 //!
 //! A case is a Linux test. It passes when it ran to an end of its own or its deadline, or was not run for a reason that was found
-//! out by trying, and the machine is as it was ([`Machine`]): files, mounts, network, kernel settings, processes. It is looked
+//! out by trying, and the machine is as it was ([`Learned`]): files, mounts, network, kernel settings, processes. It is looked
 //! at after each batch. Each test that was not run is listed with its reason.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use chaos::atomic::{Ending, Options, Outcome, Test, parse, run};
 use host::process::Cancel;
 
-use super::machine::{Learned, Machine};
+use super::machine::Learned;
 use super::{Data, unplaced};
 use crate::expected::Tally;
 
@@ -76,10 +76,13 @@ pub fn run_suite(data: &Data, tally: &mut Tally) -> Result<(), String> {
             tally.case(&test.id(), "an outcome, and the machine as it was", &got);
         }
     }
-    let end = Machine::look_closely()?;
-    for path in learned.differs_closely(&end).iter().take(NAMED_MAX) {
+    for path in learned.differs_closely()?.iter().take(NAMED_MAX) {
         tally.case("the machine at the end", "as it was", path);
     }
+    println!(
+        "other programs changed files {} times meanwhile",
+        learned.changed_by_others()
+    );
     for (kind, count) in kinds {
         println!("{count} {kind}");
     }

@@ -3,9 +3,10 @@
 //!
 //! Files are those of `/etc`, `/var`, `/home` and `/root`: owner, mode, size, times and target of each. The kernel sets a file's
 //! change time whenever its content or mode changes, and no program can set it: so a look that finds it unchanged needs no
-//! content. A close look ([`Machine::look_closely`]) reads contents all the same, smallest first, up to [`CONTENT_BYTES_MAX`].
+//! content. A close look ([`Machine::look_closely`]) reads contents all the same, smallest first, those of `/root` last, up to [`CONTENT_BYTES_MAX`] and [`CONTENT_FILES_MAX`].
 //!
-//! Other programs of the machine go on meanwhile. What changes by itself is learned beforehand, and said.
+//! Other programs of the machine go on meanwhile. Where the kernel tells who changed a file ([`Witness`]), only what this run changed is
+//! judged. What else changes by itself is learned beforehand, and said.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -16,10 +17,13 @@ use std::time::{Duration, SystemTime};
 
 use evidence::Digest;
 
-const FOLDERS: [&str; 4] = ["/etc", "/var", "/home", "/root"];
+use super::witness::{Witness, host_proc};
+
+pub const FOLDERS: [&str; 4] = ["/etc", "/var", "/home", "/root"];
 
 /// How much is read in a close look.
 const CONTENT_BYTES_MAX: u64 = 256 << 20;
+const CONTENT_FILES_MAX: usize = 30_000;
 
 /// How far the clock may drift from the time since start.
 const CLOCK_MS_MAX: u128 = 500;
@@ -87,15 +91,18 @@ impl Machine {
             .files
             .iter()
             .filter(|(_, file)| file.mode & 0o170_000 == 0o100_000);
-        let mut by_size: Vec<(u64, PathBuf)> = regular.map(|(path, file)| (file.size, path.clone())).collect();
+        let place = |path: &Path| FOLDERS.iter().position(|folder| path.starts_with(folder));
+        let mut by_size: Vec<_> = regular
+            .map(|(path, file)| (place(path), file.size, path.clone()))
+            .collect();
         by_size.sort();
         let mut left = CONTENT_BYTES_MAX;
-        for (size, path) in by_size {
-            if size > left {
-                break;
-            }
-            left -= size;
+        for (_, size, path) in by_size.into_iter().take(CONTENT_FILES_MAX) {
+            let Some(rest) = left.checked_sub(size) else {
+                continue;
+            };
             if let Ok(content) = std::fs::read(&path) {
+                left = rest;
                 machine.contents.insert(path, Digest::of(&content));
             }
         }
@@ -130,22 +137,26 @@ pub struct Learned {
     before: Machine,
     /// What changed while nothing of ours ran: files, facts, and the folders of such files.
     by_itself: BTreeSet<String>,
+    witness: Option<Witness>,
+    /// Changes of files by others, since the start.
+    others: u64,
 }
 
 impl Learned {
     /// Looks for a while.
     pub fn watch(pause: Duration) -> Result<Learned, String> {
+        let witness = Witness::start(&FOLDERS);
         let first = Machine::look_closely()?;
         std::thread::sleep(pause);
         let before = Machine::look()?;
-        let mut learned = Learned {
-            by_itself: BTreeSet::new(),
+        let changed = first.differs(&before);
+        Ok(Learned {
+            by_itself: changed.into_iter().map(|path| busy(&path)).collect(),
             first,
             before,
-        };
-        let changed = learned.first.differs(&learned.before);
-        learned.by_itself.extend(changed.into_iter().map(|path| busy(&path)));
-        Ok(learned)
+            witness,
+            others: 0,
+        })
     }
 
     pub fn describe(&self) -> String {
@@ -156,32 +167,58 @@ impl Learned {
             FOLDERS.join(" "),
             self.first.facts.len()
         );
+        text.push_str(match self.witness {
+            Some(_) => "\nthe kernel tells which process changes a file: what other programs change is not judged",
+            None => "\nthe kernel doesn't tell us which process changes a file: every change is judged",
+        });
         for path in &self.by_itself {
             text.push_str(&format!("\nchanges by itself, and is not judged: {path}"));
         }
         text
     }
 
-    /// What differs from the look before, without what changes by itself.
+    /// How many changes of files others have made meanwhile.
+    pub fn changed_by_others(&self) -> u64 {
+        self.others
+    }
+
+    /// What differs from the look before, without what others changed and what changes by itself.
     pub fn changed_since(&mut self) -> Result<Vec<String>, String> {
         let now = Machine::look()?;
-        let changed = self.judged(self.before.differs(&now));
+        let changed = self.before.differs(&now);
         self.before = now;
-        Ok(changed)
+        Ok(self.judged(changed))
     }
 
-    /// What differs between the first look and a close one.
-    pub fn differs_closely(&self, end: &Machine) -> Vec<String> {
-        let mut changed = self.first.differs(end);
+    /// Contents that are others than at first, though no change was told of; a close look at the end.
+    pub fn differs_closely(&mut self) -> Result<Vec<String>, String> {
+        let end = Machine::look_closely()?;
         let contents = self.first.contents.iter();
-        let other = contents.filter(|(path, digest)| end.contents.get(*path).is_some_and(|now| now != *digest));
-        changed.extend(other.map(|(path, _)| path.display().to_string()));
-        self.judged(changed)
+        let other = contents.filter(|(path, digest)| {
+            let same_times = self.first.files.get(*path) == end.files.get(*path);
+            same_times && end.contents.get(*path).is_some_and(|now| now != *digest)
+        });
+        let other: Vec<String> = other.map(|(path, _)| path.display().to_string()).collect();
+        let changed = self.before.differs(&end);
+        Ok(other.into_iter().chain(self.judged(changed)).collect())
     }
 
-    fn judged(&self, changed: BTreeSet<String>) -> Vec<String> {
+    fn judged(&mut self, changed: BTreeSet<String>) -> Vec<String> {
         let quiet = |path: &String| !self.by_itself.iter().any(|busy| within(path, busy));
-        changed.into_iter().filter(quiet).collect()
+        let Some(told) = self.witness.as_ref().and_then(Witness::tell) else {
+            return changed.into_iter().filter(quiet).collect();
+        };
+        self.others += told.others;
+        let watched = |path: &&PathBuf| {
+            let known = FOLDERS.iter().any(|folder| path.starts_with(folder));
+            known || path.is_relative()
+        };
+        let ours = told.ours.iter().filter(watched).map(|path| path.display().to_string());
+        let facts = changed
+            .into_iter()
+            .filter(|name| name.starts_with("fact "))
+            .filter(quiet);
+        ours.chain(facts).collect()
     }
 }
 
@@ -206,8 +243,11 @@ fn within(path: &str, busy: &str) -> bool {
 fn facts() -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    // Our own mounts where we are in no namespace of our own.
+    let mounts = host_proc().map_or_else(|| "/proc/self/mountinfo".into(), |proc| proc.join("1/mountinfo"));
+    let mounts = std::fs::read_to_string(mounts).unwrap_or_default();
+    facts.insert("fact mounts".to_owned(), mounts);
     for path in [
-        "/proc/self/mountinfo",
         "/proc/modules",
         "/proc/swaps",
         "/proc/net/route",
@@ -237,7 +277,7 @@ fn facts() -> BTreeMap<String, String> {
             .collect();
         facts.insert(format!("fact rules of {program}"), rules.join("\n"));
     }
-    facts.insert("fact processes in other pid namespaces".to_owned(), other_namespaces());
+    facts.insert("fact processes left over".to_owned(), left_over());
     for (name, value) in settings() {
         facts.insert(format!("fact {name}"), value);
     }
@@ -264,21 +304,25 @@ fn settings() -> Vec<(String, String)> {
     found
 }
 
-/// Processes of copies that are still there.
-fn other_namespaces() -> String {
+/// Processes of copies that are still there: in a pid namespace of our own all but us, elsewhere those of other namespaces.
+fn left_over() -> String {
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let own = namespace("self");
+    let own_pid = std::process::id().to_string();
+    let alone = host_proc().is_some();
     let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = folders.map(|folder| folder.file_name());
-    let mut other: Vec<String> = pids
+    let mut left: Vec<String> = pids
         .filter(|pid| pid.as_bytes().first().is_some_and(u8::is_ascii_digit))
         .filter_map(|pid| pid.into_string().ok())
-        .filter(|pid| namespace(pid).is_some_and(|namespace| Some(namespace) != own))
+        .filter(|pid| alone || namespace(pid).is_some_and(|namespace| Some(namespace) != own))
+        .filter(|pid| *pid != own_pid)
         .collect();
-    other.sort();
-    other.join(" ")
+    left.sort();
+    left.join(" ")
 }
 
+/// The time of day when the machine started.
 fn started() -> Duration {
     let up = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     let up: f64 = up
