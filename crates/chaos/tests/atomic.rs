@@ -115,6 +115,22 @@ fn what_was_not_run_has_its_reason() {
         &with_prerequisite("false", "bash -c 'echo >/dev/tcp/192.0.2.1/80'", "true"),
         "prerequisite 1 (it) needs the internet",
     );
+    // What goes on looking for ever is told apart from what hangs.
+    let impatient = Options {
+        prerequisite_timeout: Duration::from_secs(1),
+        ..options()
+    };
+    for (get, expect) in [
+        ("bash -c 'echo >/dev/tcp/192.0.2.1/80'; sleep 100", "needs the internet"),
+        ("sleep 100", "did not end in time"),
+    ] {
+        if let Some(outcome) = outcome(&with_prerequisite("false", get, "true"), &impatient, &Cancel::new()) {
+            let Outcome::NotRun(reason) = outcome else {
+                panic!("{outcome:?}")
+            };
+            assert_eq!(reason.to_string(), format!("prerequisite 1 (it) {expect}"));
+        }
+    }
     check_not_run(
         &with_prerequisite("false", "echo install it", "true"),
         "prerequisite 1 (it) doesn't hold, nor after what would meet it",

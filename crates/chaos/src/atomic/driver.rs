@@ -64,7 +64,7 @@ const PROLOGUE: &str = r#"
 exec 3>&1 1>&2
 step() {
     printf 'begin %s\n' "$1" >&3
-    "$2" -c "$3" 3>&- </dev/null
+    $limit "$2" -c "$3" 3>&- </dev/null
     code=$?
     printf 'end %s %s\n' "$1" "$code" >&3
 }
@@ -87,9 +87,10 @@ command -v sudo >/dev/null || printf '%s\n' '#!/bin/sh' 'user=root' 'while :; do
 [ -f /run/proofmark/bin/sudo ] && chmod 755 /run/proofmark/bin/sudo
 "#;
 
-/// The whole script, for `sh -c`.
-pub(super) fn script(plan: &Plan) -> String {
-    let mut script = format!("{PROLOGUE}{SUDO}");
+/// The whole script, for `sh -c`. What meets a prerequisite is ended after `seconds`, unless that is 0, so that what it looked for can
+/// be told.
+pub(super) fn script(plan: &Plan, seconds: u64) -> String {
+    let mut script = format!("{PROLOGUE}{SUDO}limit=\n");
     let needed = [
         plan.shell.program(),
         plan.dependency_shell
@@ -108,8 +109,13 @@ pub(super) fn script(plan: &Plan) -> String {
         script.push_str("if [ $code -ne 0 ]; then\n");
         if !get.trim().is_empty() {
             script.push_str("network\n");
+            if seconds > 0 {
+                script.push_str(&format!(
+                    "command -v timeout >/dev/null && limit='timeout -k 1 {seconds}'\n"
+                ));
+            }
             script.push_str(&step(Step::Get(index), shell, get));
-            script.push_str("network\n");
+            script.push_str("limit=\nnetwork\n");
             script.push_str(&step(Step::CheckAgain(index), shell, check));
         }
         script.push_str("if [ $code -ne 0 ]; then\n");

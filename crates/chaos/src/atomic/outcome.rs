@@ -21,6 +21,12 @@ const OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// How many programs that were not found are named.
 const MISSING_MAX: usize = 16;
 
+/// The exit code of `timeout` (coreutils).
+const TIMED_OUT: i32 = 124;
+
+/// Between the end of what meets a prerequisite by the script's own clock, and by ours.
+const GRACE_MS: u64 = 3_000;
+
 /// How often deadline and cancellation are looked at.
 const TURN_MS: u64 = 10;
 
@@ -249,7 +255,10 @@ fn attempt(plan: &Plan, options: &Options, cancel: &Cancel) -> Result<Outcome, P
 
 fn command(plan: &Plan, options: &Options, shared: &Arc<Mutex<Heard>>) -> Command {
     let mut command = Command::new("/bin/sh", "/tmp");
-    command.args = vec!["-c".into(), driver::script(plan).into()];
+    command.args = vec![
+        "-c".into(),
+        driver::script(plan, options.prerequisite_timeout.as_secs()).into(),
+    ];
     let path = format!("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{PROGRAMS}");
     let variables = [
         ("PATH", path.as_str()),
@@ -315,7 +324,8 @@ impl Heard {
                 self.begun = Some(step);
                 let time = match step {
                     Step::Command => timeout,
-                    _ => prerequisite_timeout,
+                    Step::Get(_) => prerequisite_timeout + Duration::from_millis(GRACE_MS),
+                    Step::Check(_) | Step::CheckAgain(_) => prerequisite_timeout,
                 };
                 self.network_before = self.network.0;
                 self.deadline = Instant::now() + time;
@@ -381,6 +391,7 @@ impl Heard {
                 unmet(index, Unmet::TimedOut)
             }
             (Some(Step::CheckAgain(_)), Some((Step::CheckAgain(index), code))) if code != 0 => match lost {
+                0 if self.got == TIMED_OUT => unmet(index, Unmet::TimedOut),
                 0 => unmet(index, Unmet::Failed(self.got)),
                 lost => unmet(index, Unmet::Internet(lost)),
             },

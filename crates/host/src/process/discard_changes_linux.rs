@@ -74,7 +74,7 @@ impl Reading<'_> {
             self.changes.cut = true;
             return;
         };
-        let changed_at = (now.st_ctime, u64::try_from(now.st_ctime_nsec).unwrap_or(0));
+        let changed_at = (now.st_ctime, now.st_ctime_nsec);
         self.changes.times.insert(path.to_owned(), changed_at);
         let before = host.and_then(|host| rustix::fs::statat(host, name, AtFlags::SYMLINK_NOFOLLOW).ok());
         let kind = FileType::from_raw_mode(now.st_mode);

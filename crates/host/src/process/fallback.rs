@@ -341,6 +341,12 @@ mod tests {
     }
 
     #[test]
+    fn there_are_no_throwaway_copies() {
+        let refused = run_discarded(Command::new("true", "/"), &Discard::default(), &Cancel::new());
+        assert!(matches!(refused, Err(ProcessError::NoIsolation { .. })));
+    }
+
+    #[test]
     fn a_service_is_killed() {
         let mut child = spawn(shell("sleep 60")).unwrap();
         assert_eq!(child.status(), None);
