@@ -28,6 +28,8 @@
 //! even if that is killed. In a pid namespace no descendant can outlive that. Elsewhere a guard process, to
 //! which orphans fall, kills until none is left; a tree without isolation that kills its guard first can get away.
 //!
+//! What is meant to do harm runs in a throwaway copy of the machine instead: [`run_discarded`], told in [`Discard`].
+//!
 //! Start reading at [`run`] and [`spawn`].
 
 mod cancel;
