@@ -32,7 +32,7 @@ const SUITES: [(&str, Suite); 7] = [
     ("version-vectors", version_vectors::run),
 ];
 
-/// Suites that run in a pid namespace of their own where the host lets them.
+/// Suites that run in namespaces of their own where the host lets them.
 const ALONE: [&str; 1] = ["atomic-red-team-linux"];
 
 /// Runs one suite over its archive, or over `folder` in its place.
@@ -42,7 +42,7 @@ pub fn run(suite: &str, folder: Option<&str>) -> Result<(), String> {
         .find(|(name, _)| *name == suite)
         .ok_or_else(|| format!("no suite `{suite}`: {}", SUITES.map(|(name, _)| name).join(", ")))?;
     if ALONE.contains(&suite)
-        && witness::host_proc().is_none()
+        && !witness::alone()
         && let Some(status) = witness::enter()
     {
         // It has said all there is to say.

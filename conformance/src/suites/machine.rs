@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use evidence::Digest;
 
-use super::witness::{Witness, host_proc};
+use super::witness::{self, Witness};
 
 pub const FOLDERS: [&str; 4] = ["/etc", "/var", "/home", "/root"];
 
@@ -243,11 +243,8 @@ fn within(path: &str, busy: &str) -> bool {
 fn facts() -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    // Our own mounts where we are in no namespace of our own.
-    let mounts = host_proc().map_or_else(|| "/proc/self/mountinfo".into(), |proc| proc.join("1/mountinfo"));
-    let mounts = std::fs::read_to_string(mounts).unwrap_or_default();
-    facts.insert("fact mounts".to_owned(), mounts);
     for path in [
+        "/proc/self/mountinfo",
         "/proc/modules",
         "/proc/swaps",
         "/proc/net/route",
@@ -309,7 +306,7 @@ fn left_over() -> String {
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let own = namespace("self");
     let own_pid = std::process::id().to_string();
-    let alone = host_proc().is_some();
+    let alone = witness::alone();
     let folders = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = folders.map(|folder| folder.file_name());
     let mut left: Vec<String> = pids

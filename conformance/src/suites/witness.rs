@@ -1,6 +1,7 @@
 //! Who changed a file of the machine: programs of this run, or others that go on meanwhile.
 //!
-//! The run goes into a pid namespace of its own ([`enter`]). There the kernel tells of each change on the file systems, with the
+//! The run goes into namespaces of its own ([`enter`]): what it starts from there has these as its host, so that a mount or an
+//! interface that gets out is one of theirs, and others' are not. In its pid namespace the kernel tells of each change on the file systems, with the
 //! process that made it (fanotify(7)); a process that isn't one of ours has no number there, and stands as 0. So what others
 //! change is told apart for certain, whether or not they still run.
 
@@ -10,65 +11,46 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Where the host's `/proc` is while we are in a namespace of our own.
-const HOST_PROC: &str = "PROOFMARK_CONFORM_HOST_PROC";
+/// Set while we are in namespaces of our own.
+const ALONE: &str = "PROOFMARK_CONFORM_ALONE";
 
 const TURN_MS: u64 = 20;
 
-/// The host's `/proc`, if we are in a pid namespace of our own.
-pub fn host_proc() -> Option<PathBuf> {
-    std::env::var_os(HOST_PROC).map(PathBuf::from)
+/// Whether we are in namespaces of our own.
+pub fn alone() -> bool {
+    std::env::var_os(ALONE).is_some()
 }
 
-/// Runs this program with the same arguments in a pid namespace of its own, where the host lets us.
+/// Runs this program with the same arguments in namespaces of its own, where the host lets us.
 pub fn enter() -> Option<ExitStatus> {
+    // Mounts spread within, as they do on most machines: what must not get out is given the chance.
+    const SCRIPT: &str = "mount --make-rshared / && exec \"$@\"";
     let program = std::env::current_exe().ok()?;
-    let folder = tempfile::tempdir().ok()?;
-    let unshare = |command: &mut Command, script: &str| {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args([
+            "--fork",
+            "--pid",
+            "--mount-proc",
+            "--net",
+            "--uts",
+            "--ipc",
+            "--kill-child",
+        ]);
+        command.args(["--", "sh", "-c", SCRIPT, "sh"]);
         command
-            .args([
-                "--fork",
-                "--pid",
-                "--mount",
-                "--kill-child",
-                "--",
-                "sh",
-                "-c",
-                script,
-                "sh",
-            ])
-            .arg(folder.path())
-            .status()
-            .ok()
     };
-    let prepare = "mount --bind /proc \"$1\" && mount -t proc proc /proc";
-    let possible = unshare(Command::new("unshare").stderr(std::process::Stdio::null()), prepare)?;
+    let possible = unshare().arg("true").stderr(Stdio::null()).status().ok()?;
     if !possible.success() {
         return None;
     }
-    let script = format!("{prepare} && {HOST_PROC}=\"$1\" && export {HOST_PROC} && shift && exec \"$@\"");
-    Command::new("unshare")
-        .args([
-            "--fork",
-            "--pid",
-            "--mount",
-            "--kill-child",
-            "--",
-            "sh",
-            "-c",
-            &script,
-            "sh",
-        ])
-        .arg(folder.path())
-        .arg(program)
-        .args(std::env::args_os().skip(1))
-        .status()
-        .ok()
+    let args = std::env::args_os().skip(1);
+    unshare().arg(program).args(args).env(ALONE, "1").status().ok()
 }
 
 /// Hears of every change on the file systems of some folders, until it is dropped.
@@ -102,7 +84,9 @@ pub struct Told {
 impl Witness {
     /// `None` where the kernel doesn't tell, or we are in no namespace of our own.
     pub fn start(folders: &[&str]) -> Option<Witness> {
-        host_proc()?;
+        if !alone() {
+            return None;
+        }
         let flags = libc::FAN_CLASS_NOTIF
             | libc::FAN_CLOEXEC
             | libc::FAN_NONBLOCK
