@@ -10,6 +10,7 @@
 //!
 //! Start reading at [`run()`], then [`Experiment`], then [`UndoJournal`].
 
+pub mod atomic;
 pub mod capability;
 #[cfg(target_os = "linux")]
 mod capability_linux;

@@ -28,11 +28,20 @@
 //! even if that is killed. In a pid namespace no descendant can outlive that. Elsewhere a guard process, to
 //! which orphans fall, kills until none is left; a tree without isolation that kills its guard first can get away.
 //!
+//! What is meant to do harm runs in a throwaway copy of the machine instead: [`run_discarded`], told in [`Discard`].
+//!
 //! Start reading at [`run`] and [`spawn`].
 
 mod cancel;
 #[cfg(target_os = "linux")]
 mod child_linux;
+mod discard;
+#[cfg(target_os = "linux")]
+mod discard_changes_linux;
+#[cfg(target_os = "linux")]
+mod discard_filter_linux;
+#[cfg(target_os = "linux")]
+mod discard_linux;
 #[cfg(any(not(target_os = "linux"), test))]
 mod fallback;
 #[cfg(target_os = "linux")]
@@ -58,6 +67,7 @@ use std::time::Duration;
 use evidence::Digest;
 
 pub use cancel::Cancel;
+pub use discard::{CHANGES_MAX, Changes, Discard, Discarded, Limits};
 #[cfg(target_os = "linux")]
 pub use landlock_linux::version as landlock_version;
 
@@ -84,6 +94,14 @@ pub fn run(command: Command, cancel: &Cancel) -> Result<Finished, ProcessError> 
 /// [`Command::timeout`] bounds its life too. Dropping the [`Child`] kills the whole tree.
 pub fn spawn(command: Command) -> Result<Child, ProcessError> {
     system::spawn(command).map(|inner| Child { inner })
+}
+
+/// Runs `command` to its end in a throwaway copy of the machine, and says what it changed there.
+///
+/// There is no second way: where the host can't make the copy, [`ProcessError::NoIsolation`] says why. The command's
+/// [`isolation`](Command::isolation) is not looked at, and there are no writable folders.
+pub fn run_discarded(command: Command, discard: &Discard, cancel: &Cancel) -> Result<Discarded, ProcessError> {
+    system::run_discarded(command, discard, cancel)
 }
 
 /// A program to start, and what it may see.

@@ -8,11 +8,12 @@
 //! a guard: a child subreaper to which orphans fall. Both wait for the program's end and for the other end of the control
 //! socket to close, which the kernel does when our process dies. Start reading at [`first_process`].
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::RawFd;
 
 use libc::{c_char, c_int, c_long};
 
+use super::discard_linux::{LAYERS_MAX, Throwaway};
 use super::mounts_linux::Mounts;
 
 /// Everything that the child needs, prepared before the fork.
@@ -33,11 +34,22 @@ pub(super) struct Plan<'a> {
     pub cwd: &'a CString,
     /// `Some`: we are in new user, mount and pid namespaces, to be furnished with these.
     pub mounts: Option<&'a Mounts>,
+    /// `Some`: we are in new user, mount, pid and network namespaces, to become a throwaway copy of the machine.
+    pub discard: Option<&'a Throwaway>,
+    /// The calls that a throwaway copy refuses.
+    pub confine: Option<&'a libc::sock_fprog>,
     /// Drop all capabilities.
     pub disarm: bool,
     pub no_new_privs: bool,
     pub landlock: Option<RawFd>,
     pub filter: Option<&'a libc::sock_fprog>,
+}
+
+impl Plan<'_> {
+    /// Whether the first process is the init of its own pid namespace.
+    fn is_init(&self) -> bool {
+        self.mounts.is_some() || self.discard.is_some()
+    }
 }
 
 /// One message over the control socket: three numbers, [`Kind`] first.
@@ -51,6 +63,8 @@ pub(super) mod kind {
     pub const READY: i32 = 2;
     /// `[ENDED, wait status, 0]`.
     pub const ENDED: i32 = 3;
+    /// `[FURNISHED, 0, 0]`, with an open folder that holds what a throwaway copy changes.
+    pub const FURNISHED: i32 = 4;
 }
 
 /// Flags of a ready message.
@@ -72,6 +86,7 @@ pub(super) mod stage {
     pub const CWD: i32 = 8;
     pub const STREAMS: i32 = 9;
     pub const READ_ONLY: i32 = 10;
+    pub const LIMITS: i32 = 11;
     /// The writable folder with this index, counted from here.
     pub const WRITABLE: i32 = 1000;
     /// The hidden folder with this index, counted from here.
@@ -93,20 +108,28 @@ pub(super) unsafe fn first_process(plan: &Plan<'_>) -> ! {
     unsafe {
         close_all_but(plan.keep);
         default_signal_handlers();
-        if !told_to_go(plan.control) {
+        let mut given = [-1; LAYERS_MAX];
+        let Some(count) = told_to_go(plan.control, &mut given) else {
             libc::_exit(1);
-        }
+        };
         // From here on nobody below us in rank can look into our copy of the parent's memory. The kernel asks for rights in
         // the namespace where this memory was made, which is our parent's.
         libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
         libc::setsid();
-        match plan.mounts {
-            Some(mounts) => {
+        match (plan.mounts, plan.discard) {
+            (Some(mounts), _) => {
                 if let Err((stage, errno)) = mounts.furnish() {
                     fail(plan, stage, errno);
                 }
             }
-            None => {
+            (None, Some(throwaway)) => match throwaway.furnish(given.get(..count).unwrap_or_default()) {
+                Ok(store) => {
+                    send(plan.control, &[kind::FURNISHED, 0, 0], store);
+                    libc::close(store);
+                }
+                Err((stage, errno)) => fail(plan, stage, errno),
+            },
+            (None, None) => {
                 libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
             }
         }
@@ -118,7 +141,11 @@ pub(super) unsafe fn first_process(plan: &Plan<'_>) -> ! {
             fail(plan, stage::WATCH, errno());
         }
         let own_pid = libc::getpid();
-        match fork() {
+        let program_pid = match plan.discard {
+            Some(throwaway) => fork_into_own_namespaces(plan, throwaway),
+            None => fork(0),
+        };
+        match program_pid {
             0 => program(plan, own_pid),
             pid if pid > 0 => watch(plan, pid, ended),
             _ => fail(plan, stage::FORK, errno()),
@@ -130,7 +157,7 @@ pub(super) unsafe fn first_process(plan: &Plan<'_>) -> ! {
 unsafe fn program(plan: &Plan<'_>, parent: libc::pid_t) -> ! {
     // SAFETY: as in `first_process`.
     unsafe {
-        if plan.mounts.is_none() {
+        if !plan.is_init() {
             // Our parent is a guard with one thread; without a pid namespace nothing else ties us to it.
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
             if libc::getppid() != parent {
@@ -145,7 +172,12 @@ unsafe fn program(plan: &Plan<'_>, parent: libc::pid_t) -> ! {
         if libc::chdir(plan.cwd.as_ptr()) < 0 {
             fail(plan, stage::CWD, errno());
         }
-        if plan.disarm && !drop_capabilities() {
+        if let Some(throwaway) = plan.discard
+            && let Err(errno) = throwaway.confine()
+        {
+            fail(plan, stage::LIMITS, errno);
+        }
+        if plan.disarm && !keep_capabilities(0) {
             fail(plan, stage::CAPABILITIES, errno());
         }
         let mut ready: Message = [kind::READY, 0, 0];
@@ -164,9 +196,14 @@ unsafe fn program(plan: &Plan<'_>, parent: libc::pid_t) -> ! {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        if let Some(filter) = plan.confine
+            && install_filter(filter, 0) < 0
+        {
+            fail(plan, stage::LIMITS, errno());
+        }
         let mut listener = -1;
         if let Some(filter) = plan.filter {
-            listener = install_filter(filter);
+            listener = install_observing_filter(filter);
             if listener >= 0 {
                 ready[1] |= flag::LISTENER;
             } else {
@@ -229,7 +266,7 @@ unsafe fn watch(plan: &Plan<'_>, program: libc::pid_t, ended: RawFd) -> ! {
                 break;
             }
         }
-        if plan.mounts.is_none() {
+        if !plan.is_init() {
             kill_descendants(program);
         }
         if let Some(code) = status {
@@ -379,16 +416,49 @@ unsafe fn default_signal_handlers() {
     }
 }
 
-/// Waits for the parent's one byte; false when it closed its end instead.
-unsafe fn told_to_go(control: RawFd) -> bool {
+/// Waits for the parent's one byte, and takes the descriptors that come with it; how many, or `None` when the parent closed its
+/// end instead.
+unsafe fn told_to_go(control: RawFd, given: &mut [RawFd; LAYERS_MAX]) -> Option<usize> {
+    #[repr(C, align(8))]
+    struct Ancillary([u8; 64 + 4 * LAYERS_MAX]);
+    let mut ancillary = Ancillary([0; 64 + 4 * LAYERS_MAX]);
     let mut byte = 0_u8;
+    let mut part = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
     loop {
-        // SAFETY: reads at most one byte into a byte.
-        let got = unsafe { libc::recv(control, (&raw mut byte).cast(), 1, 0) };
-        if got < 0 && errno() == libc::EINTR {
-            continue;
+        // SAFETY: the header describes our stack; what the kernel says it wrote is read, and no more.
+        unsafe {
+            let mut header: libc::msghdr = std::mem::zeroed();
+            header.msg_iov = &raw mut part;
+            header.msg_iovlen = 1;
+            header.msg_control = ancillary.0.as_mut_ptr().cast();
+            header.msg_controllen = size_of::<Ancillary>() as _;
+            let got = libc::recvmsg(control, &raw mut header, libc::MSG_CMSG_CLOEXEC);
+            if got < 0 && errno() == libc::EINTR {
+                continue;
+            }
+            if got != 1 {
+                return None;
+            }
+            let mut count = 0;
+            let mut next = libc::CMSG_FIRSTHDR(&raw const header);
+            while !next.is_null() {
+                if (*next).cmsg_level == libc::SOL_SOCKET && (*next).cmsg_type == libc::SCM_RIGHTS {
+                    let bytes = ((*next).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                    let data = libc::CMSG_DATA(next).cast::<c_int>();
+                    for index in 0..bytes / size_of::<c_int>() {
+                        if let Some(slot) = given.get_mut(count) {
+                            *slot = data.add(index).read_unaligned();
+                            count += 1;
+                        }
+                    }
+                }
+                next = libc::CMSG_NXTHDR(&raw const header, next);
+            }
+            return Some(count);
         }
-        return got == 1;
     }
 }
 
@@ -403,13 +473,14 @@ unsafe fn child_signal() -> RawFd {
     }
 }
 
-/// `fork` without the C library's handlers, which may wait for locks that nobody will release.
-unsafe fn fork() -> libc::pid_t {
+/// `fork` without the C library's handlers, which may wait for locks that nobody will release; the child is in the new namespaces
+/// that `flags` name.
+unsafe fn fork(flags: c_int) -> libc::pid_t {
     // SAFETY: no stack is given, so the child goes on with a copy of ours.
     let pid = unsafe {
         libc::syscall(
             libc::SYS_clone,
-            c_long::from(libc::SIGCHLD),
+            c_long::from(libc::SIGCHLD | flags),
             0_usize,
             0_usize,
             0_usize,
@@ -419,8 +490,82 @@ unsafe fn fork() -> libc::pid_t {
     libc::pid_t::try_from(pid).unwrap_or(-1)
 }
 
-/// Gives up every capability, for this process and for what it executes.
-unsafe fn drop_capabilities() -> bool {
+/// The program's process in a user namespace of its own below ours: what we mounted is locked for it.
+unsafe fn fork_into_own_namespaces(plan: &Plan<'_>, throwaway: &Throwaway) -> libc::pid_t {
+    const OWN: c_int = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWNET
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP;
+    // SAFETY: as in `first_process`.
+    unsafe {
+        let mut ends: [RawFd; 2] = [-1; 2];
+        if libc::socketpair(
+            libc::AF_UNIX,
+            libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC,
+            0,
+            ends.as_mut_ptr(),
+        ) < 0
+        {
+            return -1;
+        }
+        // Its maps can be written only while it is dumpable, as it begins; nothing of the tree runs that could look.
+        libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0);
+        let pid = fork(OWN);
+        if pid == 0 {
+            let mut byte = 0_u8;
+            libc::close(ends[0]);
+            let told = libc::recv(ends[1], (&raw mut byte).cast(), 1, 0);
+            libc::close(ends[1]);
+            if told != 1 {
+                libc::_exit(1);
+            }
+            return 0;
+        }
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+        libc::close(ends[1]);
+        if pid > 0 {
+            for file in [c"/uid_map", c"/gid_map"] {
+                if let Err(errno) = write_map(pid, file, throwaway.inner_map()) {
+                    fail(plan, stage::FORK, errno);
+                }
+            }
+            libc::send(ends[0], c"x".as_ptr().cast(), 1, libc::MSG_NOSIGNAL);
+        }
+        libc::close(ends[0]);
+        pid
+    }
+}
+
+/// Writes a file of `/proc/PID`.
+unsafe fn write_map(pid: libc::pid_t, file: &CStr, text: &CStr) -> Result<(), i32> {
+    let mut digits = [0_u8; 32];
+    let length = write_number(&mut digits, pid);
+    let mut path = [0_u8; 64];
+    let parts = b"/proc/"
+        .iter()
+        .chain(digits.iter().take(length))
+        .chain(file.to_bytes_with_nul());
+    for (to, from) in path.iter_mut().zip(parts) {
+        *to = *from;
+    }
+    // SAFETY: the path ends with a null byte, and the text has the length that is given with it.
+    unsafe {
+        let fd = libc::open(path.as_ptr().cast(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd < 0 {
+            return Err(errno());
+        }
+        let text = text.to_bytes();
+        let written = libc::write(fd, text.as_ptr().cast(), text.len());
+        let errno = errno();
+        libc::close(fd);
+        if written < 0 { Err(errno) } else { Ok(()) }
+    }
+}
+
+/// Gives up every capability but those of the set, for this process and for what it executes.
+pub(super) unsafe fn keep_capabilities(kept: u64) -> bool {
     #[repr(C)]
     struct Header {
         version: u32,
@@ -431,23 +576,26 @@ unsafe fn drop_capabilities() -> bool {
         version: VERSION_3,
         pid: 0,
     };
+    let (low, high) = ((kept & 0xffff_ffff) as u32, (kept >> 32) as u32);
     // Effective, permitted, inheritable; twice, for 64 capabilities.
-    let none = [0_u32; 6];
+    let sets = [low, low, 0, high, high, 0];
     // SAFETY: header and data have the layout of `capset(2)` for version 3.
     unsafe {
         for capability in 0..64_u64 {
-            // Fails beyond the last capability, and where we may not (we have none to lose then).
-            libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+            if kept & (1 << capability) == 0 {
+                // Fails beyond the last capability, and where we may not (we have none to lose then).
+                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
+            }
         }
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-        libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) == 0
+        libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) == 0
     }
 }
 
-/// Installs the observing filter; the listener, or -1.
-unsafe fn install_filter(filter: &libc::sock_fprog) -> RawFd {
+/// Installs a filter; what the kernel answers, or -1.
+unsafe fn install_filter(filter: &libc::sock_fprog, flags: libc::c_ulong) -> RawFd {
     // SAFETY: the program outlives the call, which copies it.
-    let install = |flags: libc::c_ulong| unsafe {
+    let answer = unsafe {
         libc::syscall(
             libc::SYS_seccomp,
             libc::SECCOMP_SET_MODE_FILTER,
@@ -455,14 +603,22 @@ unsafe fn install_filter(filter: &libc::sock_fprog) -> RawFd {
             std::ptr::from_ref(filter),
         )
     };
+    RawFd::try_from(answer).unwrap_or(-1)
+}
+
+/// Installs the observing filter; the listener, or -1.
+unsafe fn install_observing_filter(filter: &libc::sock_fprog) -> RawFd {
     let listen = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    // Since Linux 5.19: a request that is being looked at is interrupted by deadly signals only, so that programs full
-    // of timers (Go's scheduler) don't start over each time.
-    let mut fd = install(listen | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
-    if fd < 0 && errno() == libc::EINVAL {
-        fd = install(listen);
+    // SAFETY: as `install_filter` asks.
+    unsafe {
+        // Since Linux 5.19: a request that is being looked at is interrupted by deadly signals only, so that programs full
+        // of timers (Go's scheduler) don't start over each time.
+        let fd = install_filter(filter, listen | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+        if fd < 0 && errno() == libc::EINVAL {
+            return install_filter(filter, listen);
+        }
+        fd
     }
-    RawFd::try_from(fd).unwrap_or(-1)
 }
 
 /// Sends one message, with `fd` unless that is negative.

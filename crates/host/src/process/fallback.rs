@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use evidence::Digest;
 
+use super::discard::{Discard, Discarded};
 use super::output::Receiver;
 use super::{Cancel, Command, Finished, Isolation, Observed, ProcessError, Sink, Status, Wanted};
 
@@ -24,6 +25,12 @@ const DRAIN_MS_MAX: u64 = 500;
 
 pub(super) fn run(command: Command, cancel: &Cancel) -> Result<Finished, ProcessError> {
     Ok(Tree::start(command, cancel.clone())?.until_ended(|_| ()))
+}
+
+pub(super) fn run_discarded(_: Command, _: &Discard, _: &Cancel) -> Result<Discarded, ProcessError> {
+    Err(ProcessError::NoIsolation {
+        reason: "a throwaway copy of the machine needs Linux".to_owned(),
+    })
 }
 
 pub(super) fn spawn(command: Command) -> Result<Running, ProcessError> {
@@ -331,6 +338,12 @@ mod tests {
         assert!(finished.timed_out && !finished.cancelled);
         assert_eq!(finished.status, Status::Signal(9));
         assert!(finished.duration < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn there_are_no_throwaway_copies() {
+        let refused = run_discarded(Command::new("true", "/"), &Discard::default(), &Cancel::new());
+        assert!(matches!(refused, Err(ProcessError::NoIsolation { .. })));
     }
 
     #[test]

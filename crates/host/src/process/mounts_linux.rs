@@ -15,7 +15,7 @@ use super::child_linux::{errno, stage};
 
 /// Devices that give a program nothing but what it could compute itself, and those that make virtual machines,
 /// user-space file systems and tunnels. No disk, no memory, no terminal of ours.
-const DEVICES: [&CStr; 9] = [
+pub(super) const DEVICES: [&CStr; 9] = [
     c"/dev/null",
     c"/dev/zero",
     c"/dev/full",
@@ -230,31 +230,7 @@ impl Mounts {
             }
             // From here on no other device node anywhere can be opened, a copy of /dev/sda in some chroot included.
             self.forbid_below(c"/", libc::MOUNT_ATTR_NODEV)?;
-            let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
-            done(mount(c"dev", c"/dev", c"tmpfs", flags, c"mode=0755,size=64k"))?;
-            libc::mkdir(c"/dev/net".as_ptr(), 0o755);
-            for (fd, path) in devices.into_iter().zip(DEVICES) {
-                if fd < 0 {
-                    continue;
-                }
-                let file = libc::open(path.as_ptr(), libc::O_CREAT | libc::O_CLOEXEC, 0o600);
-                libc::close(file);
-                done(attach(fd, path))?;
-            }
-            for (fd, path) in shared.into_iter().zip(SHARED) {
-                if fd >= 0 {
-                    libc::mkdir(path.as_ptr(), 0o755);
-                    done(attach(fd, path))?;
-                }
-            }
-            libc::mkdir(c"/dev/pts".as_ptr(), 0o755);
-            // Pseudo-terminals of its own; a tree that wants one where they can't be mounted has to do without.
-            let options = c"newinstance,ptmxmode=0666,mode=0620";
-            mount(c"devpts", c"/dev/pts", c"devpts", flags, options);
-            for (target, link) in DEVICE_LINKS {
-                libc::symlink(target.as_ptr(), link.as_ptr());
-            }
-            forbid(c"/dev", libc::MOUNT_ATTR_RDONLY)
+            mount_devices(&devices, &shared)
         }
     }
 
@@ -276,14 +252,9 @@ impl Mounts {
                 return Ok(());
             }
             for path in PROC_SETTINGS {
-                let copy = detach(path, libc::AT_RECURSIVE);
-                if copy < 0 {
-                    if errno() == libc::ENOENT {
-                        continue;
-                    }
-                    return Err(errno());
+                if !own_mount(path)? {
+                    continue;
                 }
-                done(attach(copy, path))?;
                 self.forbid_below(path, libc::MOUNT_ATTR_RDONLY)?;
             }
         }
@@ -291,7 +262,69 @@ impl Mounts {
     }
 }
 
-unsafe fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: libc::c_ulong, options: &CStr) -> i64 {
+/// `/dev` anew, with copies of `DEVICES` and `SHARED` where there is one, and read-only.
+pub(super) unsafe fn mount_devices(devices: &[RawFd], shared: &[RawFd]) -> Result<(), i32> {
+    // SAFETY: as in `furnish`.
+    unsafe {
+        let flags = libc::MS_NOSUID | libc::MS_NOEXEC;
+        done(mount(c"dev", c"/dev", c"tmpfs", flags, c"mode=0755,size=64k"))?;
+        libc::mkdir(c"/dev/net".as_ptr(), 0o755);
+        for (fd, path) in devices.iter().zip(DEVICES) {
+            if *fd < 0 {
+                continue;
+            }
+            let file = libc::open(path.as_ptr(), libc::O_CREAT | libc::O_CLOEXEC, 0o600);
+            libc::close(file);
+            done(attach(*fd, path))?;
+        }
+        for (fd, path) in shared.iter().zip(SHARED) {
+            if *fd >= 0 {
+                libc::mkdir(path.as_ptr(), 0o755);
+                done(attach(*fd, path))?;
+            }
+        }
+        libc::mkdir(c"/dev/pts".as_ptr(), 0o755);
+        // Pseudo-terminals of its own; a tree that wants one where they can't be mounted has to do without.
+        let options = c"newinstance,ptmxmode=0666,mode=0620";
+        mount(c"devpts", c"/dev/pts", c"devpts", flags, options);
+        for (target, link) in DEVICE_LINKS {
+            libc::symlink(target.as_ptr(), link.as_ptr());
+        }
+        libc::mkdir(c"/dev/shm".as_ptr(), 0o1777);
+        forbid(c"/dev", libc::MOUNT_ATTR_RDONLY)
+    }
+}
+
+/// Kernel settings below `/proc` read-only.
+pub(super) unsafe fn protect_settings() -> Result<(), i32> {
+    for path in PROC_SETTINGS {
+        // SAFETY: as in `furnish`.
+        unsafe {
+            if own_mount(path)? {
+                set_attributes(path, libc::AT_RECURSIVE, libc::MOUNT_ATTR_RDONLY, 0)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder a mount of its own, over itself; false where it doesn't exist.
+unsafe fn own_mount(path: &CStr) -> Result<bool, i32> {
+    // SAFETY: `path` is a C string.
+    unsafe {
+        let copy = detach(path, libc::AT_RECURSIVE);
+        if copy < 0 {
+            return match errno() {
+                libc::ENOENT => Ok(false),
+                errno => Err(errno),
+            };
+        }
+        done(attach(copy, path))?;
+    }
+    Ok(true)
+}
+
+pub(super) unsafe fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: libc::c_ulong, options: &CStr) -> i64 {
     // SAFETY: all are C strings.
     i64::from(unsafe {
         libc::mount(
@@ -305,7 +338,7 @@ unsafe fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: libc::c_ulong,
 }
 
 /// A copy of a mount that is mounted nowhere yet; negative when there is no such path.
-unsafe fn detach(path: &CStr, flags: libc::c_int) -> RawFd {
+pub(super) unsafe fn detach(path: &CStr, flags: libc::c_int) -> RawFd {
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | flags.unsigned_abs();
     // SAFETY: `path` is a C string.
     let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
@@ -313,7 +346,7 @@ unsafe fn detach(path: &CStr, flags: libc::c_int) -> RawFd {
 }
 
 /// Mounts what [`detach`] gave, and closes it.
-unsafe fn attach(fd: RawFd, path: &CStr) -> i64 {
+pub(super) unsafe fn attach(fd: RawFd, path: &CStr) -> i64 {
     // SAFETY: both are C strings; `fd` is ours to close.
     unsafe {
         let moved = libc::syscall(
@@ -382,7 +415,7 @@ fn lies_below(path: &CStr, folder: &CStr) -> bool {
 }
 
 /// Changes a mount's attributes (with `AT_RECURSIVE`: those of all below it too).
-unsafe fn set_attributes(path: &CStr, flags: libc::c_int, set: u64, clear: u64) -> Result<(), i32> {
+pub(super) unsafe fn set_attributes(path: &CStr, flags: libc::c_int, set: u64, clear: u64) -> Result<(), i32> {
     let change = libc::mount_attr {
         attr_set: set,
         attr_clr: clear,
@@ -402,25 +435,25 @@ unsafe fn set_attributes(path: &CStr, flags: libc::c_int, set: u64, clear: u64) 
     })
 }
 
-fn done(result: i64) -> Result<(), i32> {
+pub(super) fn done(result: i64) -> Result<(), i32> {
     if result < 0 { Err(errno()) } else { Ok(()) }
 }
 
-fn check(result: i64, stage: i32) -> Result<(), (i32, i32)> {
+pub(super) fn check(result: i64, stage: i32) -> Result<(), (i32, i32)> {
     done(result).map_err(|errno| (stage, errno))
 }
 
 /// One line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 #[derive(Debug, PartialEq, Eq)]
-struct Mount {
+pub(super) struct Mount {
     device: String,
     /// The folder of the file system that is mounted.
     root: PathBuf,
-    point: PathBuf,
-    kind: String,
+    pub(super) point: PathBuf,
+    pub(super) kind: String,
 }
 
-fn parse_mounts(table: &[u8]) -> Vec<Mount> {
+pub(super) fn parse_mounts(table: &[u8]) -> Vec<Mount> {
     table.split(|&byte| byte == b'\n').filter_map(parse_mount).collect()
 }
 

@@ -5,7 +5,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io::{IoSliceMut, Read};
+use std::io::{IoSlice, IoSliceMut, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,12 +14,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType,
 };
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
 
 use super::child_linux::{self, Message, Plan, flag, kind, stage};
+use super::discard::Discard;
+use super::discard_linux::{LAYERS_MAX, Throwaway};
 use super::mounts_linux::{Mounts, c_path};
 use super::observe_linux::Observer;
 use super::{Command, Isolation, ProcessError, Wanted, filter_linux, landlock_linux};
@@ -37,6 +40,8 @@ pub(super) struct Launched {
     pub control: OwnedFd,
     pub isolation: Isolation,
     pub observer: Option<Observer>,
+    /// The open folder that holds what a throwaway copy changes.
+    pub store: Option<OwnedFd>,
 }
 
 /// The program's ends of its streams.
@@ -72,8 +77,37 @@ pub(super) fn launch(command: &Command, streams: &Streams) -> Result<Launched, P
     request.start(Way::Bare, streams).map_err(Refused::error)
 }
 
+/// A throwaway copy of the machine for the program of `command`, planned.
+pub(super) fn plan_discard(command: &Command, discard: &Discard) -> Result<Throwaway, ProcessError> {
+    if command.writable.is_some() {
+        return Err(ProcessError::NoIsolation {
+            reason: "a throwaway copy has no writable folders of the host".to_owned(),
+        });
+    }
+    let mut hide = discard.hide.iter().chain(&command.hide);
+    let mut hide = hide.try_fold(Vec::new(), |mut all, path| {
+        all.push(hidden_folder(path)?);
+        Ok::<_, ProcessError>(all)
+    })?;
+    hide.sort();
+    hide.dedup();
+    Throwaway::plan(discard, &hide)
+}
+
+/// Starts the program of `command` in a throwaway copy; there is no second way.
+pub(super) fn launch_discarded(
+    command: &Command,
+    throwaway: &Throwaway,
+    streams: &Streams,
+) -> Result<Launched, ProcessError> {
+    let mut request = Request::prepare(command)?;
+    request.throwaway = Some(throwaway);
+    request.start(Way::Discard, streams).map_err(Refused::error)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
+    Discard,
     Namespaces,
     Landlock,
     Bare,
@@ -114,6 +148,7 @@ struct Request<'a> {
     /// Canonical, none below another.
     writable: Option<Vec<PathBuf>>,
     filter: Option<Vec<libc::sock_filter>>,
+    throwaway: Option<&'a Throwaway>,
 }
 
 impl<'a> Request<'a> {
@@ -155,13 +190,14 @@ impl<'a> Request<'a> {
             hide,
             writable: command.writable.as_deref().map(writable_folders).transpose()?,
             filter: command.observe.then(filter_linux::program).flatten(),
+            throwaway: None,
         })
     }
 
     fn start(&self, way: Way, streams: &Streams) -> Result<Launched, Refused> {
         let mounts = match way {
             Way::Namespaces => Some(Mounts::plan(&self.hide, self.writable.as_deref())?),
-            Way::Landlock | Way::Bare => None,
+            Way::Discard | Way::Landlock | Way::Bare => None,
         };
         let ruleset = match way {
             Way::Namespaces => landlock_linux::over_namespaces(),
@@ -169,7 +205,7 @@ impl<'a> Request<'a> {
                 let made = landlock_linux::instead_of_namespaces(&self.hide, self.writable.as_deref());
                 Some(made.map_err(Refused::Host)?)
             }
-            Way::Bare => None,
+            Way::Discard | Way::Bare => None,
         };
         let ruleset = ruleset.map(above_streams).transpose()?;
         let (control, child_control) = control_sockets()?;
@@ -187,10 +223,12 @@ impl<'a> Request<'a> {
         .map(AsRawFd::as_raw_fd)
         .collect();
         keep.sort_unstable();
-        let filter = self.filter.as_ref().map(|steps| libc::sock_fprog {
+        let program = |steps: &Vec<libc::sock_filter>| libc::sock_fprog {
             len: u16::try_from(steps.len()).unwrap_or(u16::MAX),
             filter: steps.as_ptr().cast_mut(),
-        });
+        };
+        let filter = self.filter.as_ref().map(program);
+        let confine = self.throwaway.map(|throwaway| program(&throwaway.filter));
         let argv = pointers(&self.args);
         let envp = pointers(&self.env);
         let plan = Plan {
@@ -205,8 +243,11 @@ impl<'a> Request<'a> {
             envp: &envp,
             cwd: &self.cwd,
             mounts: mounts.as_ref(),
-            disarm: way != Way::Bare,
-            no_new_privs: self.command.isolation != Wanted::None || filter.is_some(),
+            discard: self.throwaway,
+            confine: confine.as_ref(),
+            // A throwaway copy has a root of its own, that may become others and be become.
+            disarm: !matches!(way, Way::Bare | Way::Discard),
+            no_new_privs: way != Way::Discard && (self.command.isolation != Wanted::None || filter.is_some()),
             landlock: ruleset.as_ref().map(AsRawFd::as_raw_fd),
             filter: filter.as_ref(),
         };
@@ -240,7 +281,24 @@ impl Starting<'_> {
             write_maps(first)
                 .map_err(|reason| Refused::Host(format!("user and group ids can't be mapped ({reason})")))?;
         }
-        rustix::net::send(&control, &[1], SendFlags::NOSIGNAL).map_err(failed("start a process"))?;
+        let mut store = None;
+        match self.request.throwaway {
+            Some(throwaway) => {
+                throwaway
+                    .write_maps(first)
+                    .map_err(|reason| Refused::Host(format!("user and group ids can't be mapped ({reason})")))?;
+                let layers = throwaway.open_layers(first)?;
+                send_layers(&control, &layers).map_err(failed("start a process"))?;
+                let received = receive(&control).map_err(failed("start a process"))?;
+                let Some([kind::FURNISHED, ..]) = received.message else {
+                    return Err(self.refusal(received.message));
+                };
+                store = received.descriptor;
+            }
+            None => {
+                rustix::net::send(&control, &[1], SendFlags::NOSIGNAL).map_err(failed("start a process"))?;
+            }
+        }
         let received = receive(&control).map_err(failed("start a process"))?;
         let (Some([kind::READY, flags, _]), Some(program)) = (received.message, received.sender) else {
             return Err(self.refusal(received.message));
@@ -268,7 +326,7 @@ impl Starting<'_> {
             return Err(self.exec_error(i32::from_ne_bytes(errno)).into());
         }
         self.first = None;
-        let namespaces = self.way == Way::Namespaces;
+        let namespaces = matches!(self.way, Way::Namespaces | Way::Discard);
         Ok(Launched {
             first,
             program: program.as_raw_nonzero().get().unsigned_abs(),
@@ -284,6 +342,7 @@ impl Starting<'_> {
                     && (namespaces || (self.way == Way::Landlock && landlock_linux::forbids_every_write())),
             },
             observer,
+            store,
         })
     }
 
@@ -313,6 +372,7 @@ impl Starting<'_> {
             stage::KERNEL_SETTINGS => Refused::Host(format!("kernel settings can't be protected ({reason})")),
             stage::CAPABILITIES => Refused::Host(format!("capabilities can't be dropped ({reason})")),
             stage::LANDLOCK => Refused::Host(format!("Landlock can't be entered ({reason})")),
+            stage::LIMITS => Refused::Host(format!("what it may do can't be bounded ({reason})")),
             stage::READ_ONLY => Refused::Host(format!("the file system can't be made read-only ({reason})")),
             stage if stage < stage::HIDE => {
                 let index = usize::try_from(stage - stage::WRITABLE).unwrap_or(usize::MAX);
@@ -326,6 +386,7 @@ impl Starting<'_> {
             stage => {
                 let index = usize::try_from(stage - stage::HIDE).unwrap_or(usize::MAX);
                 let path = self.mounts.and_then(|mounts| mounts.hidden(index));
+                let path = path.or_else(|| self.request.throwaway.and_then(|throwaway| throwaway.hidden(index)));
                 ProcessError::CantHide {
                     path: path.unwrap_or_default(),
                     reason,
@@ -365,10 +426,13 @@ impl Drop for Starting<'_> {
 
 /// The child; in it this never returns.
 fn clone(plan: &Plan<'_>) -> Result<Pid, Refused> {
-    let namespaces = match plan.mounts {
-        Some(_) => libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID,
-        None => 0,
-    };
+    let mut namespaces = 0;
+    if plan.mounts.is_some() || plan.discard.is_some() {
+        namespaces |= libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID;
+    }
+    if plan.discard.is_some() {
+        namespaces |= libc::CLONE_NEWNET;
+    }
     // SAFETY: the sets are initialised before use; the child gets a copy of this thread's stack and runs only what is
     // safe after a fork in a program with threads (see `child_linux`), with all signals blocked.
     let pid = unsafe {
@@ -437,6 +501,17 @@ fn identity(map: &str) -> String {
         }
     }
     identity
+}
+
+/// The word to go, with the file systems that the child can't copy itself.
+fn send_layers(control: &OwnedFd, layers: &[OwnedFd]) -> Result<(), Errno> {
+    let layers: Vec<BorrowedFd<'_>> = layers.iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LAYERS_MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !layers.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(&layers));
+    }
+    rustix::net::sendmsg(control, &[IoSlice::new(&[1])], &mut ancillary, SendFlags::NOSIGNAL).map(|_| ())
 }
 
 /// Ours and the child's. Messages keep their borders, and each carries its sender's process id as we see it.

@@ -16,24 +16,52 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions};
 
 use super::child_linux::kind;
+use super::discard::{Changes, Discard, Discarded};
 use super::observe_linux::Observer;
 use super::output::Receiver;
 use super::sandbox_linux::{self, Launched, Streams, above_streams, system};
-use super::{Cancel, Command, Finished, Isolation, Observed, ProcessError, Sink, Status};
+use super::{Cancel, Command, Finished, Isolation, Observed, ProcessError, Sink, Status, discard_changes_linux};
 
 /// How long a wait lasts at most before flags and clock are looked at again.
 const WAIT_MS_MAX: u64 = 1_000;
 
 pub(super) fn run(command: Command, cancel: &Cancel) -> Result<Finished, ProcessError> {
     let started = Instant::now();
-    let Started { tree, pump, observer } = start(command, started, Some(cancel.clone()))?;
+    let Started {
+        tree, pump, observer, ..
+    } = start(command, started, Some(cancel.clone()))?;
     let ended = pump.run(|_| ());
     Ok(ended.into_finished(tree.isolation, observer.map(Observer::finish), started))
 }
 
+pub(super) fn run_discarded(command: Command, discard: &Discard, cancel: &Cancel) -> Result<Discarded, ProcessError> {
+    let started = Instant::now();
+    let throwaway = sandbox_linux::plan_discard(&command, discard)?;
+    let launch = |command: &Command, streams: &Streams| sandbox_linux::launch_discarded(command, &throwaway, streams);
+    let Started {
+        tree,
+        pump,
+        observer,
+        store,
+    } = start_by(command, started, Some(cancel.clone()), launch)?;
+    let ended = pump.run(|_| ());
+    // Nothing of the tree runs any more: what it left can be read in peace, and goes with the last descriptor.
+    let changes = match &store {
+        Some(store) => discard_changes_linux::read(store, &throwaway.compared(), throwaway.we_are_root()),
+        None => Changes::default(),
+    };
+    Ok(Discarded {
+        finished: ended.into_finished(tree.isolation, observer.map(Observer::finish), started),
+        changes,
+        owners_shown: throwaway.we_are_root(),
+    })
+}
+
 pub(super) fn spawn(command: Command) -> Result<Running, ProcessError> {
     let started = Instant::now();
-    let Started { tree, pump, observer } = start(command, started, None)?;
+    let Started {
+        tree, pump, observer, ..
+    } = start(command, started, None)?;
     let shared = Arc::new(Shared::default());
     let thread = std::thread::Builder::new()
         .name("pump".to_owned())
@@ -188,9 +216,19 @@ struct Started {
     tree: Arc<Tree>,
     pump: Pump,
     observer: Option<Observer>,
+    store: Option<OwnedFd>,
 }
 
-fn start(mut command: Command, started: Instant, cancel: Option<Cancel>) -> Result<Started, ProcessError> {
+fn start(command: Command, started: Instant, cancel: Option<Cancel>) -> Result<Started, ProcessError> {
+    start_by(command, started, cancel, sandbox_linux::launch)
+}
+
+fn start_by(
+    mut command: Command,
+    started: Instant,
+    cancel: Option<Cancel>,
+    launch: impl FnOnce(&Command, &Streams) -> Result<Launched, ProcessError>,
+) -> Result<Started, ProcessError> {
     let stdout = std::mem::replace(&mut command.stdout, Sink::Null);
     let stderr = std::mem::replace(&mut command.stderr, Sink::Null);
     let stdin = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -209,7 +247,8 @@ fn start(mut command: Command, started: Instant, cancel: Option<Cancel>) -> Resu
         control,
         isolation,
         observer,
-    } = sandbox_linux::launch(&command, &streams)?;
+        store,
+    } = launch(&command, &streams)?;
     let tree = Arc::new(Tree {
         first,
         program,
@@ -226,7 +265,12 @@ fn start(mut command: Command, started: Instant, cancel: Option<Cancel>) -> Resu
         deadline: command.timeout.and_then(|timeout| started.checked_add(timeout)),
         cancel,
     };
-    Ok(Started { tree, pump, observer })
+    Ok(Started {
+        tree,
+        pump,
+        observer,
+        store,
+    })
 }
 
 /// A pipe that we read, until its end.
