@@ -27,6 +27,11 @@ pub(crate) fn thread(
         .map_err(|error| error.to_string())
 }
 
+/// Whether the holder of a record is there.
+pub(crate) fn is_held(record: &Record) -> bool {
+    !threads(&name(record)).is_empty()
+}
+
 /// How many threads of the holder of a record run, or wait for a core.
 pub(crate) fn running_threads(record: &Record) -> usize {
     let is_running =

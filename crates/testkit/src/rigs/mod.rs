@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+mod atomic;
 mod files;
 mod http;
 mod nats;
@@ -52,6 +53,7 @@ pub type Make = fn(&Path) -> Result<Box<dyn Rig>, String>;
 /// The rig of each fault, by the fault's id.
 pub fn all() -> Vec<(&'static str, Make)> {
     let mut all: Vec<(&'static str, Make)> = [
+        atomic::RIGS,
         files::RIGS,
         http::RIGS,
         nats::RIGS,
