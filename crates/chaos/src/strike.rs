@@ -109,12 +109,15 @@ pub(crate) fn read_hold(section: &Section<'_>) -> Option<Duration> {
     hold_ms.map(Duration::from_millis)
 }
 
+/// A strike, and where it happens.
+pub(crate) type Placed = (Arc<dyn Strike>, Site);
+
 /// The strike of a fault as the journal knows it, and where it happens.
 pub(crate) fn from_journal(
     fault: &str,
     parameters: &BTreeMap<String, Value>,
     record: &Record,
-) -> Result<Option<(Arc<dyn Strike>, Site)>, String> {
+) -> Result<Option<Placed>, String> {
     // A fault of the environment's own services records no target, and ended with them.
     let Some(declared) = record.get(TARGETS_KEY) else {
         return Ok(None);

@@ -115,10 +115,7 @@ fn once(rig: &mut dyn rigs::Rig, way: Way, program: &Path, undo_ms: &mut Vec<u12
     truth(rig, &drill, true, "during")?;
     let mut kept = None;
     match way {
-        Way::Meddled => match rig.meddle() {
-            Some(changed) => kept = Some(changed?),
-            None => {}
-        },
+        Way::Meddled => kept = rig.meddle().transpose()?,
         Way::Dies => {
             if let Some(died) = rig.kill() {
                 died?;

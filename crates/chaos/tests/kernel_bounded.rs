@@ -21,10 +21,10 @@ const LATE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, fault, targets] = args.as_slice() {
-        if flag == "__inject" {
-            inject(fault, targets);
-        }
+    if let [flag, fault, targets] = args.as_slice()
+        && flag == "__inject"
+    {
+        inject(fault, targets);
     }
     let mut failures = 0;
     let all = chaos::faults().iter();

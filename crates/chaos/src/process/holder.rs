@@ -71,10 +71,10 @@ impl Holder {
     /// Ends the fault: kills the process and waits until it is gone.
     pub fn stop(&self) {
         // It is our child, and reaped by nobody but the helper's thread, so the number is still its own.
-        if let Some(pid) = rustix::process::Pid::from_raw(self.helper.pid()) {
-            if self.helper.is_running() {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
+        if let Some(pid) = rustix::process::Pid::from_raw(self.helper.pid())
+            && self.helper.is_running()
+        {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
         self.helper.stop();
     }
