@@ -16,6 +16,7 @@ use crate::render::Terminal;
 pub fn run(cli: &Cli, command: &cli::Chaos, terminal: &Arc<Terminal>) -> Result<u8, Error> {
     match command {
         cli::Chaos::List { path, json } => list(cli, path, *json, terminal),
+        cli::Chaos::Doctor { json } => doctor(*json),
         cli::Chaos::New(args) => new(args),
         cli::Chaos::Plan(args) => plan(cli, args, terminal),
         cli::Chaos::Run(args) if args.ctk_compat => crate::chaos_ctk::run(args, cli.quiet, cli.verbose),
@@ -77,6 +78,53 @@ fn rehearsed_json(fault: &Rehearsed) -> Value {
         "interval": fault.interval.map(|(low, high)| json!([low, high])),
         "undoUsMedian": fault.undo_us_median,
     })
+}
+
+fn doctor(as_json: bool) -> Result<u8, Error> {
+    let capabilities = chaos::capabilities();
+    if as_json {
+        let all: Vec<Value> = capabilities
+            .iter()
+            .map(|capability| {
+                json!({
+                    "name": capability.name,
+                    "available": capability.available,
+                    "reason": capability.reason,
+                    "neededBy": capability.needed_by,
+                    "instead": capability.instead,
+                })
+            })
+            .collect();
+        out_json(&json!({"schema": "proofmark.dev/chaos-doctor/v0.1", "capabilities": all}))?;
+        return Ok(0);
+    }
+    let width = capabilities
+        .iter()
+        .map(|capability| capability.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    for capability in &capabilities {
+        let word = if capability.available { "yes" } else { "no " };
+        out(&format!("{word}  {:<width$}  {}", capability.name, capability.reason))?;
+        if capability.available {
+            continue;
+        }
+        if !capability.needed_by.is_empty() {
+            out(&format!(
+                "     {:<width$}  can't be done: {}",
+                "",
+                capability.needed_by.join(", ")
+            ))?;
+        }
+        if let Some(instead) = capability.instead {
+            out(&format!("     {:<width$}  instead: {instead}", ""))?;
+        }
+    }
+    out("")?;
+    out(
+        "`proofmark chaos list` has the faults; what a target needs is said before anything is changed (`chaos plan`, `run`).",
+    )?;
+    Ok(0)
 }
 
 fn new(args: &cli::ChaosNew) -> Result<u8, Error> {

@@ -202,6 +202,12 @@ pub enum Chaos {
         #[arg(long)]
         json: bool,
     },
+    /// Say what this host can do for faults, and which of them it can't
+    Doctor {
+        /// One JSON document on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// Print an experiment for a fault, and the target it needs, to begin with
     New(ChaosNew),
     /// Print what an experiment would do, how that is undone, and what stands against it; do nothing

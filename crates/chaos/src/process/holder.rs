@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::Value;
 
 use super::ProcessError;
@@ -20,6 +22,8 @@ use super::wire::{self, Answer, Ask, Request, Response, VERSION};
 use crate::strike::{self, Record};
 
 const ROLE: &str = "holder";
+/// What is below a holder is gone so soon after it was killed, in milliseconds.
+const BELOW_MS_MAX: i64 = 900;
 
 /// The supervisor's handle of a holder. Dropping it ends the fault.
 pub struct Holder {
@@ -68,16 +72,53 @@ impl Holder {
         self.helper.is_running()
     }
 
-    /// Ends the fault: kills the process and waits until it is gone.
+    /// Ends the fault: kills the process and waits until it is gone, and everything below it too (a throwaway copy of
+    /// the machine dies with its process, but a moment later).
     pub fn stop(&self) {
+        let below = descendants(self.helper.pid());
         // It is our child, and reaped by nobody but the helper's thread, so the number is still its own.
-        if let Some(pid) = rustix::process::Pid::from_raw(self.helper.pid())
+        if let Some(pid) = Pid::from_raw(self.helper.pid())
             && self.helper.is_running()
         {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
         self.helper.stop();
+        for process in &below {
+            let _ = pidfd_send_signal(process, Signal::KILL);
+        }
+        for process in &below {
+            let wait = Timespec {
+                tv_sec: 0,
+                tv_nsec: BELOW_MS_MAX * 1_000_000,
+            };
+            let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&wait));
+        }
     }
+}
+
+/// Every process below one, each held by a descriptor so that its number, given to another one later, means nothing.
+fn descendants(root: i32) -> Vec<OwnedFd> {
+    let parent = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The parent is the second field behind the name, which stands in brackets and may hold anything.
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<i32>().ok()
+    };
+    let numbers = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let all: Vec<(i32, i32)> = numbers
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut found = vec![root];
+    let mut at = 0;
+    while at < found.len() {
+        let of = found[at];
+        found.extend(all.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    let below = found.into_iter().skip(1).filter_map(Pid::from_raw);
+    below
+        .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
+        .collect()
 }
 
 impl Drop for Holder {

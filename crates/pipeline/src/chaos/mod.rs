@@ -22,6 +22,7 @@ use crate::release::{Options, recover};
 use crate::store::Store;
 use crate::{Error, config};
 
+pub use ::chaos::Capability;
 pub use stop::stop;
 
 /// What a check of ours is called in the log: `chaos:experiments/x.toml`.
@@ -173,6 +174,11 @@ pub fn approve(options: &Options, file: &Path, what: For, reason: &str, expires:
         what.what(),
         opened.experiment.digest.short()
     ))
+}
+
+/// What this host can do for faults.
+pub fn capabilities() -> Vec<Capability> {
+    chaos::capabilities()
 }
 
 /// An experiment to begin with, for a fault of the catalogue: from the example on its page.

@@ -219,6 +219,12 @@ static TARGET: Table = Table {
             "Certificate that a TLS endpoint reads, PEM.",
         ),
         key("key_file", Kind::Text, "Private key that a TLS endpoint reads, PEM."),
+        key(
+            "issuer_key_file",
+            Kind::Text,
+            "Private key of the authority that issued its certificate, PEM; for certificate faults.",
+        ),
+        key("crl_file", Kind::Text, "Revocation list that its clients read, PEM."),
         key("config", Kind::Text, "Configuration file that the service reads."),
         key(
             "root",
