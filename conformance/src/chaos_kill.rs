@@ -129,13 +129,15 @@ impl Bench {
             .tempdir_in(folder)
             .map_err(|error| error.to_string())?
             .keep();
-        let rig = make(&tree.join("rig")).map_err(|problem| format!("{id}: {problem}"))?;
+        let rig = tree.join("rig");
+        std::fs::create_dir(&rig).map_err(|error| error.to_string())?;
+        let rig = make(&rig).map_err(|problem| format!("{id}: {problem}"))?;
         let entry = chaos::faults()
             .iter()
             .find(|entry| entry.id == id)
             .ok_or_else(|| format!("no fault is called `{id}`"))?;
         std::fs::write(tree.join("proofmark.toml"), settings(&rig.targets())).map_err(|error| error.to_string())?;
-        std::fs::write(tree.join("experiment.toml"), experiment(&rig.fault())?).map_err(|error| error.to_string())?;
+        std::fs::write(tree.join("experiment.toml"), experiment(&rig.fault(), &rig.targets())?).map_err(|error| error.to_string())?;
         Ok(Bench {
             rig,
             class: entry.undo_class,
@@ -338,11 +340,14 @@ fn settings(targets: &str) -> String {
     text
 }
 
-fn experiment(fault: &str) -> Result<String, String> {
+/// The first declared target that the fault names has to be well before and after.
+fn experiment(fault: &str, targets: &str) -> Result<String, String> {
+    let declared = |name: &str| targets.contains(&format!("[chaos.target.{name}]"));
     let target = fault
         .lines()
-        .find_map(|line| line.strip_prefix("target = \"")?.strip_suffix('"'))
-        .ok_or("the rig's fault names no `target`")?;
+        .filter_map(|line| line.split_once(" = \"")?.1.strip_suffix('"'))
+        .find(|name| declared(name))
+        .ok_or("the rig's fault names none of its targets")?;
     Ok(format!(
         "title = \"killed\"\ndeadline_seconds = {DEADLINE_SECONDS}\nwindow_seconds = 3\n\
          [declares]\ndata = \"synthetic\"\npaying_customers = \"none\"\ntenancy = \"dedicated\"\n\
