@@ -4,7 +4,7 @@
 //! can do: allow more than was meant, up to what the ladder and the approvals of a production target still ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use evidence::{Diagnostic, Timestamp};
 
@@ -118,6 +118,18 @@ impl Settings {
             return Err(document.into_diagnostics());
         }
         Ok(settings)
+    }
+}
+
+impl Settings {
+    /// The same with every relative path taken from `folder`, where the configuration lies.
+    #[must_use]
+    pub fn below(mut self, folder: &Path) -> Settings {
+        self.targets.below(folder);
+        for path in self.logs.values_mut().chain(&mut self.kill_switch) {
+            *path = folder.join(&*path);
+        }
+        self
     }
 }
 
@@ -250,6 +262,16 @@ to = "2027-01-03T00:00:00Z"
         assert_eq!(settings.links["db"].upstream, "127.0.0.1:5432");
         assert_eq!(settings.freezes[0].name, "end of year");
         assert!(settings.unknown_actions && settings.kill_switch.is_some());
+    }
+
+    #[test]
+    fn relative_paths_are_from_the_configuration() {
+        let text = "[chaos]\nkill_switch = \"stop\"\n[chaos.target.a]\nkind = \"files\"\nroot = \"secrets\"\npath = \"x\"\n[chaos.target.b]\nkind = \"files\"\nroot = \"/srv\"\n";
+        let settings = Settings::parse("x", text).unwrap().below(Path::new("/tree"));
+        let root = |name: &str| settings.targets.named(name).unwrap().text("root").unwrap().to_owned();
+        assert_eq!((root("a").as_str(), root("b").as_str()), ("/tree/secrets", "/srv"));
+        assert_eq!(settings.targets.named("a").unwrap().text("path"), Ok("x"));
+        assert_eq!(settings.kill_switch.as_deref(), Some(Path::new("/tree/stop")));
     }
 
     #[test]

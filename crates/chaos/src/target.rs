@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use evidence::Diagnostic;
 use serde_json::{Map, Value};
@@ -118,6 +118,19 @@ const TEXT_KEYS: &[&str] = &[
     "pid_file",
     "interface",
     "namespace",
+    "log",
+];
+/// Those of them that are paths of files and folders: relative ones are from the folder of the configuration.
+const PATH_KEYS: &[&str] = &[
+    "password_file",
+    "ca_file",
+    "certificate_file",
+    "key_file",
+    "issuer_key_file",
+    "crl_file",
+    "config",
+    "root",
+    "pid_file",
     "log",
 ];
 /// Keys whose value is a command line: a list of strings, no shell.
@@ -279,6 +292,17 @@ impl Targets {
 
     pub fn all(&self) -> impl Iterator<Item = &Target> {
         self.0.values()
+    }
+
+    /// The same with every relative path taken from `folder`: whoever undoes stands elsewhere.
+    pub(crate) fn below(&mut self, folder: &Path) {
+        for target in self.0.values_mut() {
+            for (key, text) in &mut target.texts {
+                if PATH_KEYS.contains(&key.as_str()) {
+                    *text = folder.join(&*text).to_string_lossy().into_owned();
+                }
+            }
+        }
     }
 
     pub fn is_empty(&self) -> bool {

@@ -326,7 +326,9 @@ fn world() -> Result<chaos::World, Error> {
 fn settings(root: &Path) -> Result<Settings, Error> {
     let path = root.join(config::FILE);
     match std::fs::read_to_string(&path) {
-        Ok(text) => Settings::parse(config::FILE, &text).map_err(Error::Input),
+        Ok(text) => Settings::parse(config::FILE, &text)
+            .map(|settings| settings.below(root))
+            .map_err(Error::Input),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
         Err(error) => Err(Error::io("read", &path, &error)),
     }
