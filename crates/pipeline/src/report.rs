@@ -2,9 +2,11 @@
 //!
 //! The same words stand on the screen, in the summary and in the log.
 
+use evidence::predicates::Incident;
 use evidence::{Digest, Outcome, Reason, Stage, Verdict};
 
 use crate::metrics::{Metrics, share_text};
+use crate::playbooks::incident;
 
 /// One stage's line.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +41,8 @@ pub struct Report {
     pub verdicts: Vec<(Verdict, u64)>,
     pub metrics: Metrics,
     pub outcome: Outcome,
+    /// What playbooks did, each with its log index.
+    pub incidents: Vec<(Incident, u64)>,
     /// Statements of this attempt and size of the log.
     pub statements: u64,
     pub log_size: u64,
@@ -59,6 +63,12 @@ impl Report {
     /// Exit code of the design: 1 blocked, 3 indeterminate, 0 pass.
     pub fn exit_code(&self) -> u8 {
         exit_code(self.outcome)
+    }
+
+    /// What playbooks did, one line each.
+    pub fn incident_lines(&self) -> Vec<String> {
+        let lines = self.incidents.iter();
+        lines.map(|(incident, index)| incident::line(incident, *index)).collect()
     }
 
     /// The metrics, one line of five.
@@ -147,6 +157,9 @@ impl Report {
                 out.push_str(&format!("- where: `{}`\n", reason.r#where));
             }
             out.push_str(&format!("- why here: {}\n- to do: {}\n", reason.why, reason.fix));
+        }
+        for line in self.incident_lines() {
+            out.push_str(&format!("\n{line}\n"));
         }
         out.push_str("\n| metric | |\n|---|---|\n");
         for line in self.metrics_lines() {

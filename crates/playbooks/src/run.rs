@@ -85,6 +85,8 @@ pub struct UnitRecord {
     pub changed: Timestamp,
     /// `done`, `failed: …`, `waiting`, `interrupted`.
     pub state: String,
+    /// The person who answered or settled it, where one did.
+    pub by: Option<String>,
 }
 
 /// A run that could not begin or go on.
@@ -169,6 +171,7 @@ fn record(playbook: &Playbook, log: &RunLog, waiting: Option<Vec<Waiting>>, scop
             name: name_of(&playbook.model, unit),
             began: known.began,
             changed: known.changed,
+            by: known.by.clone(),
             state: match &known.state {
                 UnitState::Started => "interrupted".to_owned(),
                 UnitState::Asked { .. } => "waiting".to_owned(),
@@ -561,6 +564,9 @@ impl Engine<'_> {
         let Some(known) = self.log.unit(place.unit) else {
             return self.execute(place, scope);
         };
+        if let Some(waiting) = self.unvouched(place, &known.state) {
+            return Ok(Flow::Stopped(vec![waiting]));
+        }
         match known.state {
             UnitState::Finished { ok, reason, values } => Ok(self.finished(ok, reason, &values, scope)),
             UnitState::Started => self.interrupted(place, scope),
@@ -592,6 +598,22 @@ impl Engine<'_> {
                 }]))
             }
         }
+    }
+
+    /// What is waited for where the journal has a person's word that nobody vouches for.
+    fn unvouched(&self, place: &Place<'_>, state: &UnitState) -> Option<Waiting> {
+        let (kind, by, done, values) = match state {
+            UnitState::Answered { by, done, values } => (WaitingFor::Answer, by, *done, values.clone()),
+            UnitState::Settled { by, happened } => (WaitingFor::Settlement, by, *happened, Values::new()),
+            _ => return None,
+        };
+        let values = values.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let word = self.log.word(place.unit, kind, by, done, values.collect())?;
+        (!self.actuators.vouched(&word)).then(|| Waiting {
+            unit: place.unit.to_owned(),
+            instructions: format!("`{}`: no approver's signature stands for what `{by}` said; say it anew", place.label()),
+            kind,
+        })
     }
 
     /// A command that was started and has no result: done again only where that is harmless, else taken back, else
