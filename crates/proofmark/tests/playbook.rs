@@ -8,6 +8,7 @@ fn proofmark(folder: &Path, args: &[&str]) -> Output {
         .arg("playbook")
         .args(args)
         .current_dir(folder)
+        .env("PROOFMARK_HOME", folder.with_extension("home"))
         .output()
         .unwrap()
 }

@@ -30,7 +30,8 @@ pub enum Act<'w> {
     Clear { of: &'w str },
     /// `service restart SERVICE`.
     Restart { service: &'w str },
-    /// `artifact restore DIGEST PLACE`: within a release the artifact of that name, outside a file of the tree.
+    /// `artifact restore DIGEST PLACE`: within a release the artifact of that name, where `built` stands for the digest
+    /// of what this release built; outside a file of the tree.
     Restore { digest: &'w str, place: &'w str },
     /// `chaos stop`: the experiment that runs in this tree is ended.
     Stop,
