@@ -157,9 +157,17 @@ impl Environment {
     pub fn restart(&self, run: &Run, name: &str) -> Result<String, Error> {
         let unknown = || Error::usage(format!("there is no service `{name}`"), "name one that runs");
         let running = self.services.get(name).ok_or_else(unknown)?;
-        let local = run.loaded.config.environment.as_ref().map(|environment| &environment.local);
+        let local = run
+            .loaded
+            .config
+            .environment
+            .as_ref()
+            .map(|environment| &environment.local);
         let spec = local.and_then(|local| local.services.get(name)).ok_or_else(unknown)?;
-        let addresses = self.services.iter().map(|(name, running)| (name.clone(), running.address));
+        let addresses = self
+            .services
+            .iter()
+            .map(|(name, running)| (name.clone(), running.address));
         let addresses = addresses.collect();
         let mut child = running.child();
         child.kill();
@@ -168,7 +176,9 @@ impl Environment {
         let digest = child
             .executable_digest()
             .map_err(|error| Error::failed("read what runs", error))?;
-        Ok(format!("service `{name}` restarted and ready; it runs sha256:{digest}, read back"))
+        Ok(format!(
+            "service `{name}` restarted and ready; it runs sha256:{digest}, read back"
+        ))
     }
 
     fn start_service(

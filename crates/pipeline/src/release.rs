@@ -443,7 +443,9 @@ fn conclude(
 /// What playbooks did in this attempt, each with its log index.
 fn incidents(run: &Run) -> Vec<(Incident, u64)> {
     let own = run.log.statements().filter_map(|(index, statement)| {
-        let context = statement.context().filter(|context| context.attempt == run.attempt_digest);
+        let context = statement
+            .context()
+            .filter(|context| context.attempt == run.attempt_digest);
         context.and(Some((statement.predicate_as(predicates::INCIDENT)?, index)))
     });
     own.collect()

@@ -68,7 +68,9 @@ impl Report {
     /// What playbooks did, one line each.
     pub fn incident_lines(&self) -> Vec<String> {
         let lines = self.incidents.iter();
-        lines.map(|(incident, index)| incident::line(incident, *index)).collect()
+        lines
+            .map(|(incident, index)| incident::line(incident, *index))
+            .collect()
     }
 
     /// The metrics, one line of five.

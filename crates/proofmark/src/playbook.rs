@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use pipeline::playbooks::{self, Answer, Inputs, Options, RunRecord, RunStatus, Waiting, WaitingFor};
 use pipeline::Error;
+use pipeline::playbooks::{self, Answer, Inputs, Options, RunRecord, RunStatus, Waiting, WaitingFor};
 use serde_json::json;
 
 use crate::cli::Cli;
@@ -126,12 +126,7 @@ pub fn main(cli: &Cli, command: &Playbook, terminal: &Arc<Terminal>) -> Result<(
     }
 }
 
-fn options(
-    cli: &Cli,
-    path: &std::path::Path,
-    hosts: &[String],
-    terminal: &Arc<Terminal>,
-) -> Result<Options, Error> {
+fn options(cli: &Cli, path: &std::path::Path, hosts: &[String], terminal: &Arc<Terminal>) -> Result<Options, Error> {
     let tree = path.canonicalize().map_err(|error| Error::io("open", path, &error))?;
     Ok(Options {
         release: crate::commands::options(cli, &tree, terminal, evidence::Stage::Production)?,

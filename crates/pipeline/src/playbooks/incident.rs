@@ -65,7 +65,10 @@ pub trait Rollout: Sync {
 pub fn check(tree: &source::Tree, config: &Config, root: &TrustRoot) -> Result<(), Error> {
     let named = [
         (config.staging.as_ref().and_then(|stage| stage.playbook.as_ref()), false),
-        (config.production.as_ref().and_then(|stage| stage.playbook.as_ref()), true),
+        (
+            config.production.as_ref().and_then(|stage| stage.playbook.as_ref()),
+            true,
+        ),
     ];
     for (file, rollout) in named.into_iter().filter_map(|(file, rollout)| Some((file?, rollout))) {
         let playbook = load(tree, file)?;
@@ -83,7 +86,10 @@ pub fn check(tree: &source::Tree, config: &Config, root: &TrustRoot) -> Result<(
     };
     if named.iter().any(|(file, _)| file.is_some()) && !root.allow.iter().any(signs) {
         return Err(Error::usage(
-            format!("a playbook is named, and the trust root lets role `step` sign no `{}`", predicates::INCIDENT),
+            format!(
+                "a playbook is named, and the trust root lets role `step` sign no `{}`",
+                predicates::INCIDENT
+            ),
             "add it to the trust root's `allow`, or name no playbook",
         ));
     }
@@ -99,7 +105,10 @@ fn load(tree: &source::Tree, file: &str) -> Result<Playbook, Error> {
         .map_err(|report| refused(format!("playbook `{file}` can't be run\n{report}")))?;
     match playbook.limits().first() {
         None => Ok(playbook),
-        Some(limit) => Err(refused(format!("playbook `{file}`: {}: {}", limit.path, limit.sentence))),
+        Some(limit) => Err(refused(format!(
+            "playbook `{file}`: {}: {}",
+            limit.path, limit.sentence
+        ))),
     }
 }
 
@@ -153,7 +162,10 @@ pub fn respond(run: &Run, file: &str, cause: &Cause, rollout: Option<&dyn Rollou
 /// Signs and logs what a playbook did.
 pub fn record(run: &mut Run, stage: Stage, incident: &Incident) -> Result<u64, Error> {
     let config = json!({"check": "incident", "playbook": incident.digest});
-    let mut subjects = vec![run.tree_subject(), Subject::new(incident.playbook.clone(), incident.digest)];
+    let mut subjects = vec![
+        run.tree_subject(),
+        Subject::new(incident.playbook.clone(), incident.digest),
+    ];
     let built = run.artifacts().into_iter();
     subjects.extend(built.map(|built| Subject::new(built.name, built.digest)));
     run.record(stage, "incident", predicates::INCIDENT, subjects, incident, &config)
@@ -202,10 +214,7 @@ fn told(record: Result<RunRecord, Error>) -> (&'static str, Vec<String>, Vec<Inc
     let (outcome, notes) = match record.status {
         RunStatus::Succeeded => ("succeeded", Vec::new()),
         RunStatus::Failed { reason } => ("failed", vec![reason]),
-        RunStatus::Waiting(places) => (
-            "waiting",
-            places.into_iter().map(|place| place.instructions).collect(),
-        ),
+        RunStatus::Waiting(places) => ("waiting", places.into_iter().map(|place| place.instructions).collect()),
     };
     let steps = record.units.into_iter().map(|unit| IncidentStep {
         step: unit.name,
@@ -251,12 +260,15 @@ impl Acts for Within<'_> {
         let said = match &done {
             Ok(said) | Err(said) => said.clone(),
         };
-        self.acted.lock().unwrap_or_else(PoisonError::into_inner).push(IncidentAction {
-            at: self.run.now().utc,
-            command: act.to_string(),
-            ok: done.is_ok(),
-            answer: said,
-        });
+        self.acted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(IncidentAction {
+                at: self.run.now().utc,
+                command: act.to_string(),
+                ok: done.is_ok(),
+                answer: said,
+            });
         done
     }
 
@@ -286,7 +298,10 @@ impl Within<'_> {
                 self.weigh(rollout, 0)
             }
             Act::Resume { .. } => Err("only a gate lets a halted version on, in a new release".to_owned()),
-            Act::Leases { role } => Ok(format!("{} leases of `{role}` are alive", self.alive(role, None)?.len())),
+            Act::Leases { role } => Ok(format!(
+                "{} leases of `{role}` are alive",
+                self.alive(role, None)?.len()
+            )),
             Act::Refused { role } => {
                 let alive = self.alive(role, None)?;
                 Ok(self.revoked().iter().all(|gone| !alive.contains(gone)).to_string())
@@ -308,11 +323,19 @@ impl Within<'_> {
     fn rollout_of(&self, release: &str) -> Result<&dyn Rollout, String> {
         let rollout = self.rollout.ok_or("nothing is rolled out in this stage")?;
         let attempt = self.run.attempt_digest;
-        let names = [&attempt.hex(), &attempt.short(), &self.run.attempt.name, rollout.service()];
+        let names = [
+            &attempt.hex(),
+            &attempt.short(),
+            &self.run.attempt.name,
+            rollout.service(),
+        ];
         if names.contains(&release) {
             Ok(rollout)
         } else {
-            Err(format!("`{release}` is not what is rolled out here: that is {}", attempt.short()))
+            Err(format!(
+                "`{release}` is not what is rolled out here: that is {}",
+                attempt.short()
+            ))
         }
     }
 
@@ -320,7 +343,8 @@ impl Within<'_> {
         let before = rollout.weight();
         rollout.weigh(weight).map_err(|error| error.to_string())?;
         let after = rollout.weight();
-        let said = format!("weight of the new version {before} → {after} per cent, read back; the old one has the rest");
+        let said =
+            format!("weight of the new version {before} → {after} per cent, read back; the old one has the rest");
         if after == weight { Ok(said) } else { Err(said) }
     }
 
@@ -331,7 +355,9 @@ impl Within<'_> {
     /// The policies of a role that are meant.
     fn policies(&self, role: &str, policy: Option<&str>) -> Result<Vec<String>, String> {
         let roles = &self.run.loaded.config.broker.roles;
-        let known = roles.get(role).ok_or_else(|| format!("the broker has no role `{role}`"))?;
+        let known = roles
+            .get(role)
+            .ok_or_else(|| format!("the broker has no role `{role}`"))?;
         match policy {
             None => Ok(known.policies.clone()),
             Some(policy) if known.policies.iter().any(|own| own == policy) => Ok(vec![policy.to_owned()]),
@@ -343,19 +369,27 @@ impl Within<'_> {
         let now = self.run.now();
         let broker = &self.environment.broker;
         let policies = self.policies(role, policy)?;
-        Ok(policies.iter().flat_map(|policy| broker.active(role, policy, now)).collect())
+        Ok(policies
+            .iter()
+            .flat_map(|policy| broker.active(role, policy, now))
+            .collect())
     }
 
     fn revoke(&self, role: &str, policy: Option<&str>) -> Result<String, String> {
         let broker = &self.environment.broker;
         let policies = self.policies(role, policy)?;
-        let gone = policies.iter().flat_map(|policy| broker.revoke(role, policy, self.run.now()));
+        let gone = policies
+            .iter()
+            .flat_map(|policy| broker.revoke(role, policy, self.run.now()));
         let gone: BTreeSet<Accessor> = gone.collect();
         self.revoked().extend(gone.iter().cloned());
         // A service may have leased anew by now: what was taken away is what must be gone.
         let alive = self.alive(role, policy)?;
         match gone.intersection(&alive).count() {
-            0 => Ok(format!("{} leases of `{role}` revoked, none of them alive, read back", gone.len())),
+            0 => Ok(format!(
+                "{} leases of `{role}` revoked, none of them alive, read back",
+                gone.len()
+            )),
             left => Err(format!("{left} of {} revoked leases of `{role}` are alive", gone.len())),
         }
     }
@@ -416,7 +450,11 @@ impl Within<'_> {
         let built = artifacts.iter().find(|built| built.name == name);
         let built = built.ok_or_else(|| format!("this release has no artifact `{name}`"))?;
         // A playbook of the tree can't know what will be built of the tree.
-        let digest = if digest == "built" { built.digest } else { digest_of(digest)? };
+        let digest = if digest == "built" {
+            built.digest
+        } else {
+            digest_of(digest)?
+        };
         let path = self.run.materialise(name, &digest).map_err(|error| error.to_string())?;
         let back = std::fs::read(&path).map_err(|error| error.to_string())?;
         if Digest::of(&back) == digest {

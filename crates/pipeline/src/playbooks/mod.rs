@@ -129,12 +129,7 @@ pub fn runs(tree: &Path) -> Result<Vec<RunSummary>, Error> {
     RunStore::new(Arc::new(storage)).list().map_err(failed)
 }
 
-fn run_outside(
-    playbook: &Playbook,
-    inputs: &Inputs,
-    options: &Options,
-    opened: &Opened,
-) -> Result<RunRecord, Error> {
+fn run_outside(playbook: &Playbook, inputs: &Inputs, options: &Options, opened: &Opened) -> Result<RunRecord, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -106,7 +106,10 @@ pub fn parse(words: &[String]) -> Option<Result<Act<'_>, String>> {
         ["chaos", "undo"] => Act::Undo,
         [noun, ..] => {
             let usage = usage(noun)?;
-            return Some(Err(format!("`proofmark {}` is not known here: {usage}", words.join(" "))));
+            return Some(Err(format!(
+                "`proofmark {}` is not known here: {usage}",
+                words.join(" ")
+            )));
         }
         [] => return None,
     }))
@@ -148,10 +151,22 @@ mod tests {
         check("broker rotate ledger read", Some(Ok(Act::Rotate { role, policy })));
         check("service isolate ledger", Some(Ok(Act::Cut { of: "ledger" })));
         check("link reset a-b", Some(Ok(Act::Clear { of: "a-b" })));
-        check("artifact restore d p", Some(Ok(Act::Restore { digest: "d", place: "p" })));
-        check("rollout rollback", Some(Err("`rollout freeze|rollback|resume RELEASE` are")));
+        check(
+            "artifact restore d p",
+            Some(Ok(Act::Restore {
+                digest: "d",
+                place: "p",
+            })),
+        );
+        check(
+            "rollout rollback",
+            Some(Err("`rollout freeze|rollback|resume RELEASE` are")),
+        );
         check("broker revoke", Some(Err("[POLICY]")));
-        check("service restart a b", Some(Err("`service restart|isolate SERVICE` are")));
+        check(
+            "service restart a b",
+            Some(Err("`service restart|isolate SERVICE` are")),
+        );
         check("chaos undo", Some(Ok(Act::Undo)));
         check("chaos run x.toml", None);
         check("check", None);
@@ -163,7 +178,9 @@ mod tests {
     fn the_library_speaks_this_vocabulary() {
         let mut asked = 0;
         for (name, text) in ::playbooks::library() {
-            let commands = text.lines().filter_map(|line| line.trim().strip_prefix("\"command\": \"proofmark "));
+            let commands = text
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("\"command\": \"proofmark "));
             for command in commands {
                 let words: Vec<String> = command
                     .trim_end_matches("\",")

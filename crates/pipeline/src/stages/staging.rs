@@ -120,12 +120,7 @@ fn rules(run: &Run, experiment: &Experiment) -> Result<SigmaRules, Error> {
     SigmaRules::load(&files).map_err(Error::Input)
 }
 
-fn perform(
-    run: &mut Run,
-    path: &str,
-    experiment: &Experiment,
-    rules: &SigmaRules,
-) -> Result<ChaosExperiment, Error> {
+fn perform(run: &mut Run, path: &str, experiment: &Experiment, rules: &SigmaRules) -> Result<ChaosExperiment, Error> {
     let journal = Arc::clone(&run.journal);
     let environment = run
         .environment

@@ -282,10 +282,9 @@ impl UnitState {
                 true
             }
             (Some(UnitState::Asked { .. }), UnitState::Answered { .. } | UnitState::Finished { .. }) => true,
-            // Again, where nobody vouches for the word before.
-            (Some(UnitState::Answered { .. }), UnitState::Answered { .. } | UnitState::Finished { .. }) => true,
-            (Some(UnitState::Settled { .. }), UnitState::Settled { .. } | UnitState::Finished { .. }) => true,
-            (Some(UnitState::Settled { happened: false, .. }), UnitState::Started) => true,
+            // Back, where nobody vouches for what was said.
+            (Some(UnitState::Answered { .. }), UnitState::Asked { .. } | UnitState::Finished { .. }) => true,
+            (Some(UnitState::Settled { .. }), UnitState::Started | UnitState::Finished { .. }) => true,
             _ => false,
         }
     }
@@ -426,15 +425,11 @@ impl RunLog {
 
     fn waiting_unit(&self, step: &str, kind: WaitingFor) -> Result<String, StoreError> {
         let contents = self.contents();
-        // An answer that nobody vouched for may be given anew.
-        let waits = |state: &UnitState| match state {
-            UnitState::Asked { .. } | UnitState::Answered { .. } => kind == WaitingFor::Answer,
-            UnitState::Started | UnitState::Settled { .. } => kind == WaitingFor::Settlement,
-            UnitState::Finished { .. } => false,
-        };
-        let waiting = contents.units.iter().filter(|(_, known)| waits(&known.state));
+        let waiting = contents.waiting();
         let mut found = waiting
-            .map(|(unit, _)| unit.as_str())
+            .iter()
+            .filter(|waiting| waiting.kind == kind)
+            .map(|waiting| waiting.unit.as_str())
             .filter(|unit| *unit == step || unit.split('/').any(|part| part == step));
         match (found.next(), found.count()) {
             (Some(unit), 0) if contents.ended.is_none() => Ok(unit.to_owned()),
