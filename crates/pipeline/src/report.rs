@@ -65,11 +65,11 @@ impl Report {
         exit_code(self.outcome)
     }
 
-    /// What playbooks did, one line each.
-    pub fn incident_lines(&self) -> Vec<String> {
-        let lines = self.incidents.iter();
-        lines
-            .map(|(incident, index)| incident::line(incident, *index))
+    /// What playbooks did: of each incident one line, and those below it.
+    pub fn incidents_shown(&self) -> Vec<Vec<String>> {
+        let shown = self.incidents.iter();
+        shown
+            .map(|(incident, index)| incident::lines(incident, *index))
             .collect()
     }
 
@@ -160,8 +160,9 @@ impl Report {
             }
             out.push_str(&format!("- why here: {}\n- to do: {}\n", reason.why, reason.fix));
         }
-        for line in self.incident_lines() {
-            out.push_str(&format!("\n{line}\n"));
+        for lines in self.incidents_shown() {
+            out.push_str(&format!("\n**{}**\n", lines[0]));
+            out.extend(lines[1..].iter().map(|line| format!("- {line}\n")));
         }
         out.push_str("\n| metric | |\n|---|---|\n");
         for line in self.metrics_lines() {

@@ -218,9 +218,8 @@ fn release(cli: &Cli, args: &cli::Release, terminal: &Arc<Terminal>) -> Result<u
     for reason in report.reasons_shown() {
         terminal.reason(&reason);
     }
-    for line in report.incident_lines() {
-        terminal.say("");
-        terminal.say(&line);
+    for lines in report.incidents_shown() {
+        terminal.incident(&lines);
     }
     terminal.say("");
     for line in report.metrics_lines() {

@@ -65,7 +65,8 @@ fn responded(shop: &Shop, stage: &str, answer: &common::Answer) {
         "production" => ("canary", HALTED),
         _ => return answer.expect(1, &[]).say_nothing_of("incident: "),
     };
-    answer.expect(1, &[&format!("incident: {cause}"), "succeeded", "read back"]);
+    answer.expect(1, &[&format!("incident: {cause}"), "succeeded", "= did: "]);
+    answer.say_nothing_of("`incident`");
     shop.run(&["log", "list"]).expect(0, &["incident"]);
     let summary = std::fs::read_to_string(shop.tree.join(answer.bundle()).join("summary.md")).expect("a summary");
     assert!(summary.contains(&format!("incident: {cause}")), "{summary}");
@@ -91,6 +92,30 @@ const CONTAINED: &[&str] = &[
     "links clear, read back: storefront-ledger",
     "leased anew",
 ];
+
+/// Not by the incident that it was meant for.
+#[test]
+fn a_playbook_that_cannot_be_run_is_found_before_anything_runs() {
+    let shop = Shop::new();
+    let file = "playbooks/contain-credential.json";
+    let rows = [
+        ("\"type\": \"start\"", "\"type\": \"stop\"", "can't be run"),
+        ("\"bash\"", "\"powershell\"", "`powershell` are not run here"),
+        (
+            "\"workflow_start\"",
+            "\"playbook_variables\": {\"__who__\": {\"type\": \"string\", \"external\": true}}, \"workflow_start\"",
+            "wants a value for `__who__`",
+        ),
+    ];
+    let good = std::fs::read(shop.tree.join(file)).expect("a playbook");
+    for (from, to, says) in rows {
+        shop.replace(file, from, to);
+        shop.release().expect(2, &[says, "hint: "]);
+        std::fs::write(shop.tree.join(file), &good).expect("a file");
+    }
+    std::fs::remove_file(shop.tree.join(file)).expect("removed");
+    shop.release().expect(2, &["is not in the tree"]);
+}
 
 #[test]
 fn a_plan_does_nothing() {

@@ -457,7 +457,20 @@ fn is_runbook(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::wilson;
+    use super::{is_runbook, wilson};
+
+    #[test]
+    fn a_runbook_is_a_playbook_that_nothing_objects_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("runbook.json");
+        assert!(!is_runbook(&file), "nothing there");
+        let (_, good) = playbooks::library()[0];
+        let cut = good.replace("\"workflow_start\"", "\"workflow_begin\"");
+        for (text, expect) in [("{}", false), ("[1]", false), (cut.as_str(), false), (good, true)] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(is_runbook(&file), expect, "{text}");
+        }
+    }
 
     #[track_caller]
     fn check(successes: u64, trials: u64, expect: Option<(f64, f64)>) {

@@ -226,22 +226,26 @@ fn told(record: Result<RunRecord, Error>) -> (&'static str, Vec<String>, Vec<Inc
     (outcome, notes, steps.collect())
 }
 
-/// One line for people.
-pub fn line(incident: &Incident, index: u64) -> String {
-    let read_back = incident.actions.iter().rev().find(|action| action.ok);
-    let last = read_back.map_or_else(String::new, |action| format!("; {}", action.answer));
-    let notes = match incident.notes.as_slice() {
-        [] => String::new(),
-        notes => format!(" ({})", notes.join("; ")),
-    };
+/// What happened, for people: a line, and one for each thing that was done or is left.
+pub fn lines(incident: &Incident, index: u64) -> Vec<String> {
     let steps = incident.steps.len();
-    format!(
-        "incident: {} → playbook `{}` {}{notes}: {steps} step{}{last}; log index {index}",
+    let head = format!(
+        "incident: {} → playbook `{}` {}, {steps} step{}",
         incident.causes.join(", "),
         incident.name,
         incident.outcome,
         if steps == 1 { "" } else { "s" },
-    )
+    );
+    let did = incident.actions.iter().map(|action| match action.ok {
+        true => format!("did: {}", action.answer),
+        false => format!("failed: {}", action.answer),
+    });
+    let left = incident
+        .notes
+        .iter()
+        .map(|note| format!("{}: {note}", incident.outcome));
+    let proof = format!("proof: log index {index}");
+    std::iter::once(head).chain(did).chain(left).chain([proof]).collect()
 }
 
 /// The actions of a playbook on what a release has running.

@@ -339,7 +339,8 @@ impl Release {
             steps: Vec::new(),
             actions: Vec::new(),
         };
-        let examined = vec![Subject::new("storefront", digest("storefront"))];
+        // Its playbook is no product of the attempt.
+        let examined = vec![Subject::new("playbooks/halt.json", digest("halt"))];
         let statement = self.statement(Stage::Production, "incident", INCIDENT, examined, &incident);
         self.log.push((Role::Step, statement));
         self
