@@ -85,6 +85,7 @@ pub fn child(folder: &str) -> Result<(), String> {
         folder: folder.clone(),
         environment: [("PATH".to_owned(), path)].into(),
         hide: Vec::new(),
+        writable: None,
         isolation: host::process::Wanted::None,
         hosts: BTreeSet::new(),
         library: vec![parse(&called)?],

@@ -27,12 +27,13 @@ pub const DYNAMIC_TEST: &str = "https://proofmark.dev/dynamic-test/v0.1";
 pub const RUNTIME: &str = "https://proofmark.dev/runtime-composition/v0.1";
 pub const CHAOS: &str = "https://proofmark.dev/chaos-experiment/v0.1";
 pub const CANARY: &str = "https://proofmark.dev/canary/v0.1";
+pub const INCIDENT: &str = "https://proofmark.dev/incident/v0.1";
 pub const ATTEMPT: &str = "https://proofmark.dev/release-attempt/v0.1";
 pub const APPROVAL: &str = "https://proofmark.dev/approval/v0.1";
 pub const WAIVER: &str = "https://proofmark.dev/waiver/v0.1";
 
 /// What the role `step` signs.
-pub const STEP: [&str; 12] = [
+pub const STEP: [&str; 13] = [
     ATTEMPT,
     SECRET_SCAN,
     DEPENDENCY_REVIEW,
@@ -45,6 +46,7 @@ pub const STEP: [&str; 12] = [
     RUNTIME,
     CHAOS,
     CANARY,
+    INCIDENT,
 ];
 
 /// Predicate of [`SECRET_SCAN`], [`DEPENDENCY_REVIEW`], [`LICENCES`], [`DYNAMIC_TEST`] and [`RUNTIME`]:
@@ -265,6 +267,56 @@ pub struct Arm {
     pub p99_us: u64,
 }
 
+/// Predicate of [`INCIDENT`]: what a playbook did after a check of this attempt had shown something bad. No control
+/// reads it: what was done about a failure doesn't make it a pass.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Incident {
+    /// Checks of this attempt that led to it: `canary`, `experiment:FILE`.
+    pub causes: Vec<String>,
+    /// What they showed, in words for people.
+    pub reason: String,
+    /// File of the playbook, relative to the tree, and its name.
+    pub playbook: String,
+    pub name: String,
+    /// SHA-256 of the playbook's text.
+    pub digest: Digest,
+    /// Names the playbook's run in the store.
+    pub run: String,
+    /// `succeeded`, `failed` or `waiting` (for a person).
+    pub outcome: String,
+    /// Why it failed, or what it waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    pub steps: Vec<IncidentStep>,
+    /// What was done within the release, in order.
+    pub actions: Vec<IncidentAction>,
+}
+
+/// One command of one execution of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IncidentStep {
+    pub step: String,
+    /// Who acted: this program, or the person who answered.
+    pub by: String,
+    pub began: Timestamp,
+    pub changed: Timestamp,
+    /// `done`, `failed: …`, `waiting`, `interrupted`.
+    pub outcome: String,
+}
+
+/// A command that acted on the release, and what was read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IncidentAction {
+    pub at: Timestamp,
+    /// Its words: `rollout rollback RELEASE`.
+    pub command: String,
+    pub ok: bool,
+    pub answer: String,
+}
+
 /// Predicate of [`VSA`]: what a gate decided, with our verdict beside the standard's fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -288,7 +340,7 @@ pub struct VerificationSummary {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Approval {
     /// `first-release`, `loosened-controls` or `rerun`; for a chaos experiment, by its digest, `chaos-ethics`,
-    /// `chaos-legal` or `chaos-run`.
+    /// `chaos-legal` or `chaos-run`; for a person's answer to a playbook, by that answer's digest, `playbook-step`.
     pub what: String,
     /// The digest that is approved: tree digest, or configuration digest for `loosened-controls`.
     pub subject: Digest,

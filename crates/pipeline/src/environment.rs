@@ -10,7 +10,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use credentials::{Accessor, Broker, RoleSpec, Secret};
@@ -50,11 +50,18 @@ pub struct Environment {
 
 /// A service that runs.
 pub struct Running {
-    pub child: Child,
+    child: Mutex<Child>,
     pub address: SocketAddr,
     pub log: PathBuf,
     /// Name of the artifact it runs, when its command starts with one.
     pub artifact: Option<String>,
+}
+
+impl Running {
+    /// Its process: another one after a restart.
+    pub fn child(&self) -> MutexGuard<'_, Child> {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Environment {
@@ -146,6 +153,34 @@ impl Environment {
         self.start_service(run, name, spec, own, &addresses, Some(digest))
     }
 
+    /// Ends a service and starts the same bytes again on the same port; the answer says what runs now.
+    pub fn restart(&self, run: &Run, name: &str) -> Result<String, Error> {
+        let unknown = || Error::usage(format!("there is no service `{name}`"), "name one that runs");
+        let running = self.services.get(name).ok_or_else(unknown)?;
+        let local = run
+            .loaded
+            .config
+            .environment
+            .as_ref()
+            .map(|environment| &environment.local);
+        let spec = local.and_then(|local| local.services.get(name)).ok_or_else(unknown)?;
+        let addresses = self
+            .services
+            .iter()
+            .map(|(name, running)| (name.clone(), running.address));
+        let addresses = addresses.collect();
+        let mut child = running.child();
+        child.kill();
+        let again = self.start_service(run, name, spec, running.address, &addresses, None)?;
+        *child = again.child.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let digest = child
+            .executable_digest()
+            .map_err(|error| Error::failed("read what runs", error))?;
+        Ok(format!(
+            "service `{name}` restarted and ready; it runs sha256:{digest}, read back"
+        ))
+    }
+
     fn start_service(
         &self,
         run: &Run,
@@ -215,7 +250,7 @@ impl Environment {
             )
         })?;
         let running = Running {
-            child,
+            child: Mutex::new(child),
             address: own,
             log,
             artifact,
@@ -253,7 +288,7 @@ impl Environment {
                 Ok(answer) => format!("GET {} answers {}", spec.ready, answer.status),
                 Err(error) => format!("GET {}: {error}", spec.ready),
             };
-            if !running.child.is_running() || begun.elapsed() > Duration::from_millis(READY_MS_MAX) {
+            if !running.child().is_running() || begun.elapsed() > Duration::from_millis(READY_MS_MAX) {
                 let said = fs::read_to_string(running.log.with_extension("err")).unwrap_or_default();
                 let mut last: Vec<&str> = said.lines().rev().take(5).collect();
                 last.insert(0, &answered);
@@ -468,6 +503,7 @@ fn hidden_from_services(run: &Run) -> Vec<PathBuf> {
         "blobs",
         "undo",
         "leases",
+        "playbooks",
         "bundles",
         "run/steps",
         "run/logs",

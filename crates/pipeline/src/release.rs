@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chaos::UndoJournal;
-use evidence::predicates::{self, Attempt, VerificationSummary};
-use evidence::{ControlSpec, Digest, Now, Outcome, Stage, Verdict};
+use evidence::predicates::{self, Attempt, Incident, VerificationSummary};
+use evidence::{ControlSpec, Digest, Now, Outcome, Stage, TrustRoot, Verdict};
 use host::process::Cancel;
 use serde_json::json;
 
 use crate::config::{self, Loaded};
 use crate::evidence_log::EvidenceLog;
 use crate::home::Home;
+use crate::playbooks::incident;
 use crate::progress::Progress;
 use crate::report::{Report, StageLine};
 use crate::run::{Clock, Random, Run, remove_folder};
@@ -69,16 +70,7 @@ pub fn load_config(tree: &Path) -> Result<(PathBuf, Loaded), Error> {
 
 pub(crate) fn begin(options: Options) -> Result<Run, Error> {
     let (root, loaded) = load_config(&options.tree)?;
-    let home = Home::at(options.home.clone(), Some(&root))?;
-    let mut random = || (options.random)();
-    let (trust_root, made) = home.ensure(&mut random)?;
-    if made {
-        options.progress.note(&format!(
-            "made keys and a self-signed trust root in {}",
-            home.path.display()
-        ));
-    }
-    let store = Store::open(&root, &mut random)?;
+    let (home, store, trust_root) = keys_and_store(&options, &root)?;
     let now = (options.clock)();
     let journal = recover(&store, &options)?;
     let log = EvidenceLog::open(&store, &home, trust_root, now)?;
@@ -94,6 +86,7 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
     let tree = source::walk(&root, &source::WalkOptions::default()).map_err(|e| Error::failed("read the tree", e))?;
     let tree_digest = source::tree_digest(&tree).map_err(|error| Error::failed("read the tree", error))?;
     refuse_past(&log, now)?;
+    incident::check(&tree, &loaded.config, &log.root)?;
     let head = source::head(&root);
     refuse_committed_store(&root)?;
     let mut added = loaded.controls.clone();
@@ -145,6 +138,21 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
     };
     announce(&mut run, resumed)?;
     Ok(run)
+}
+
+/// Keys, store and trust root of a tree, made where there are none.
+pub(crate) fn keys_and_store(options: &Options, root: &Path) -> Result<(Home, Store, TrustRoot), Error> {
+    let home = Home::at(options.home.clone(), Some(root))?;
+    let mut random = || (options.random)();
+    let (trust_root, made) = home.ensure(&mut random)?;
+    if made {
+        options.progress.note(&format!(
+            "made keys and a self-signed trust root in {}",
+            home.path.display()
+        ));
+    }
+    let store = Store::open(root, &mut random)?;
+    Ok((home, store, trust_root))
 }
 
 /// Undoes what a killed release left in a tree, and nothing more. The answer says line by line what was done.
@@ -423,12 +431,24 @@ fn conclude(
         metrics: metrics::fold(&run.attempt, &statements),
         lines,
         verdicts,
+        incidents: incidents(run),
         statements: own as u64,
         log_size: run.log.size(),
         upto,
     };
     let path = bundle::write(run, &report)?;
     Ok((report, path))
+}
+
+/// What playbooks did in this attempt, each with its log index.
+fn incidents(run: &Run) -> Vec<(Incident, u64)> {
+    let own = run.log.statements().filter_map(|(index, statement)| {
+        let context = statement
+            .context()
+            .filter(|context| context.attempt == run.attempt_digest);
+        context.and(Some((statement.predicate_as(predicates::INCIDENT)?, index)))
+    });
+    own.collect()
 }
 
 /// What a release would do, without doing any of it.
@@ -500,6 +520,8 @@ fn planned(stage: Stage, root: &Path, loaded: &Loaded) -> Result<Vec<String>, Er
                     ));
                 }
             }
+            let playbook = config.staging.iter().filter_map(|staging| staging.playbook.as_ref());
+            actions.extend(playbook.map(|file| format!("after experiments that failed: run the playbook {file}")));
         }
         Stage::Production => {
             if let Some(production) = &config.production {
@@ -517,6 +539,8 @@ fn planned(stage: Stage, root: &Path, loaded: &Loaded) -> Result<Vec<String>, Er
                     weights.join(", then "),
                     production.requests_max
                 ));
+                let playbook = production.playbook.iter();
+                actions.extend(playbook.map(|file| format!("when it was halted: run the playbook {file}")));
             }
         }
     }

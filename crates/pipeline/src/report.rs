@@ -2,9 +2,11 @@
 //!
 //! The same words stand on the screen, in the summary and in the log.
 
+use evidence::predicates::Incident;
 use evidence::{Digest, Outcome, Reason, Stage, Verdict};
 
 use crate::metrics::{Metrics, share_text};
+use crate::playbooks::incident;
 
 /// One stage's line.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +41,8 @@ pub struct Report {
     pub verdicts: Vec<(Verdict, u64)>,
     pub metrics: Metrics,
     pub outcome: Outcome,
+    /// What playbooks did, each with its log index.
+    pub incidents: Vec<(Incident, u64)>,
     /// Statements of this attempt and size of the log.
     pub statements: u64,
     pub log_size: u64,
@@ -59,6 +63,14 @@ impl Report {
     /// Exit code of the design: 1 blocked, 3 indeterminate, 0 pass.
     pub fn exit_code(&self) -> u8 {
         exit_code(self.outcome)
+    }
+
+    /// What playbooks did: of each incident one line, and those below it.
+    pub fn incidents_shown(&self) -> Vec<Vec<String>> {
+        let shown = self.incidents.iter();
+        shown
+            .map(|(incident, index)| incident::lines(incident, *index))
+            .collect()
     }
 
     /// The metrics, one line of five.
@@ -147,6 +159,10 @@ impl Report {
                 out.push_str(&format!("- where: `{}`\n", reason.r#where));
             }
             out.push_str(&format!("- why here: {}\n- to do: {}\n", reason.why, reason.fix));
+        }
+        for lines in self.incidents_shown() {
+            out.push_str(&format!("\n**{}**\n", lines[0]));
+            out.extend(lines[1..].iter().map(|line| format!("- {line}\n")));
         }
         out.push_str("\n| metric | |\n|---|---|\n");
         for line in self.metrics_lines() {

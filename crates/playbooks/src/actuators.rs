@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use evidence::Now;
+use evidence::{Digest, Now};
 use host::process::{self, Cancel, Sink, Wanted};
 use net::http;
 
-use crate::journal::Waiting;
+use crate::journal::{Waiting, WaitingFor};
 use crate::playbook::Playbook;
 
 /// Of what a command prints, so much is kept.
@@ -56,9 +56,41 @@ pub trait Actuators: Sync {
         None
     }
 
+    /// Whether a word that the journal has of a person is really theirs: the journal alone proves nothing. Where it
+    /// is not, the run goes on waiting.
+    fn vouched(&self, word: &Word) -> bool {
+        let _ = word;
+        true
+    }
+
     /// A person is asked for something. The run goes on when they have answered, by another call of [`crate::run`].
     fn asked(&self, waiting: &Waiting) {
         let _ = waiting;
+    }
+}
+
+/// What a person says at one place of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    pub run: String,
+    /// SHA-256 of the playbook that was run, in hexadecimal.
+    pub playbook: String,
+    /// Names the place in full.
+    pub unit: String,
+    pub kind: WaitingFor,
+    pub by: String,
+    /// Done, approved, or happened.
+    pub done: bool,
+    pub values: BTreeMap<String, String>,
+}
+
+impl Word {
+    /// Names exactly this answer of this person at this place: what an approver signs.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&evidence::to_canonical(&serde_json::json!({
+            "run": self.run, "playbook": self.playbook, "step": self.unit, "by": self.by, "done": self.done,
+            "settles": self.kind == WaitingFor::Settlement, "values": self.values,
+        })))
     }
 }
 
@@ -114,6 +146,8 @@ pub struct HostActuators {
     pub environment: BTreeMap<String, String>,
     /// Folders that commands must not see: keys, stores.
     pub hide: Vec<PathBuf>,
+    /// Folders that commands may write to; `None`: wherever their user may.
+    pub writable: Option<Vec<PathBuf>>,
     /// How far commands are kept apart from this machine. Remediation often has to reach it: [`Wanted::None`].
     pub isolation: Wanted,
     /// Hosts beside loopback that may be sent requests, as the playbook names them.
@@ -149,6 +183,7 @@ impl Actuators for HostActuators {
             bytes_max: OUTPUT_BYTES_MAX,
         };
         command.hide.clone_from(&self.hide);
+        command.writable.clone_from(&self.writable);
         command.isolation = self.isolation;
         command.timeout = Some(shell.timeout);
         let finished = process::run(command, &self.cancel).map_err(|error| error.to_string())?;

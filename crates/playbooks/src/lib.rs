@@ -16,7 +16,7 @@ mod run;
 mod schema;
 mod variables;
 
-pub use actuators::{Actuators, HostActuators, HttpCall, OUTPUT_BYTES_MAX, Output, SECRET_BYTES_MAX, Shell};
+pub use actuators::{Actuators, HostActuators, HttpCall, OUTPUT_BYTES_MAX, Output, SECRET_BYTES_MAX, Shell, Word};
 pub use check::{Flaw, PLAYBOOK_BYTES_MAX, Report, report};
 pub use journal::{Answer, RunStore, RunSummary, StoreError, Waiting, WaitingFor};
 pub use library::library;

@@ -85,6 +85,8 @@ pub struct UnitRecord {
     pub changed: Timestamp,
     /// `done`, `failed: …`, `waiting`, `interrupted`.
     pub state: String,
+    /// The person who answered or settled it, where one did.
+    pub by: Option<String>,
 }
 
 /// A run that could not begin or go on.
@@ -169,6 +171,7 @@ fn record(playbook: &Playbook, log: &RunLog, waiting: Option<Vec<Waiting>>, scop
             name: name_of(&playbook.model, unit),
             began: known.began,
             changed: known.changed,
+            by: known.by.clone(),
             state: match &known.state {
                 UnitState::Started => "interrupted".to_owned(),
                 UnitState::Asked { .. } => "waiting".to_owned(),
@@ -561,6 +564,9 @@ impl Engine<'_> {
         let Some(known) = self.log.unit(place.unit) else {
             return self.execute(place, scope);
         };
+        if let Some(by) = self.unvouched(place, &known.state) {
+            return self.ask_again(place, &known.state, &by, scope);
+        }
         match known.state {
             UnitState::Finished { ok, reason, values } => Ok(self.finished(ok, reason, &values, scope)),
             UnitState::Started => self.interrupted(place, scope),
@@ -592,6 +598,43 @@ impl Engine<'_> {
                 }]))
             }
         }
+    }
+
+    /// Whose word the journal has here, where nobody vouches for it.
+    fn unvouched(&self, place: &Place<'_>, state: &UnitState) -> Option<String> {
+        let (kind, by, done, values) = match state {
+            UnitState::Answered { by, done, values } => (WaitingFor::Answer, by, *done, values.clone()),
+            UnitState::Settled { by, happened } => (WaitingFor::Settlement, by, *happened, Values::new()),
+            _ => return None,
+        };
+        let values = values.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let word = self.log.word(place.unit, kind, by, done, values.collect())?;
+        (!self.actuators.vouched(&word)).then(|| by.clone())
+    }
+
+    /// Back to where the run waited before somebody said something.
+    fn ask_again(
+        &self,
+        place: &Place<'_>,
+        state: &UnitState,
+        by: &str,
+        scope: &mut StepScope<'_>,
+    ) -> Result<Flow, StoreError> {
+        if matches!(state, UnitState::Settled { .. }) {
+            self.log.write(Record::Started {
+                unit: place.unit.to_owned(),
+                at: self.actuators.now().utc,
+            })?;
+            return self.interrupted(place, scope);
+        }
+        let mut flow = self.execute(place, scope)?;
+        if let Flow::Stopped(waiting) = &mut flow {
+            for place in waiting {
+                let why = format!("no approver's signature stands for what `{by}` said: ");
+                place.instructions.insert_str(0, &why);
+            }
+        }
+        Ok(flow)
     }
 
     /// A command that was started and has no result: done again only where that is harmless, else taken back, else

@@ -20,6 +20,7 @@ fn actuators(folder: &Path, runtime: &tokio::runtime::Runtime) -> HostActuators 
         folder: folder.to_owned(),
         environment: BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]),
         hide: Vec::new(),
+        writable: None,
         isolation: Wanted::None,
         hosts: BTreeSet::new(),
         library: Vec::new(),

@@ -627,3 +627,43 @@ fn a_journal_has_every_kind_of_record() {
     let summary = RunStore::new(storage).summary("old").unwrap();
     assert_eq!(summary.ended, Some((true, String::new())));
 }
+
+/// The journal's word alone moves nothing; another one may be given, and who gave it stays known.
+#[test]
+fn a_word_that_nobody_vouches_for_is_waited_for_again() {
+    let end = id("end", 0);
+    let (first, second) = (id("action", 1), id("action", 2));
+    let book = parse(&playbook(
+        json!({}),
+        vec![
+            (first.clone(), action("manual", "may I?", &second)),
+            (second, action("bash", "go", &end)),
+        ],
+    ));
+    let store = store();
+    let distrusting = World {
+        distrusts: true,
+        ..World::default()
+    };
+    run(&book, &inputs(&[]), &distrusting, &store).unwrap();
+    let answer = |by: &'static str| Answer {
+        by,
+        at: Timestamp::UNIX_EPOCH,
+        done: true,
+        values: BTreeMap::new(),
+    };
+    store.answer("r1", &first, &answer("mallory")).unwrap();
+    let record = run(&book, &inputs(&[]), &distrusting, &store).unwrap();
+    assert!(matches!(&record.status, RunStatus::Waiting(places) if places[0].instructions.contains("mallory")));
+    let word = store.word("r1", &first, &answer("ann")).unwrap();
+    assert_ne!(
+        word.digest(),
+        store.word("r1", &first, &answer("bob")).unwrap().digest()
+    );
+    store.answer("r1", &word.unit, &answer("ann")).unwrap();
+    let world = World::default();
+    let record = run(&book, &inputs(&[]), &world, &store).unwrap();
+    assert_eq!(record.status, RunStatus::Succeeded);
+    assert_eq!(world.done(), ["go"]);
+    assert_eq!(record.units[0].by.as_deref(), Some("ann"));
+}

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::predicates::{
-    self, APPROVAL, ATTEMPT, Approval, Attempt, PROVENANCE, VSA, VerificationSummary, WAIVER, Waiver,
+    self, APPROVAL, ATTEMPT, Approval, Attempt, INCIDENT, PROVENANCE, VSA, VerificationSummary, WAIVER, Waiver,
 };
 use evidence::{Context, Digest, Finding, Logged, Outcome, Role, Stage, Statement, Subject, Timestamp, Verified};
 
@@ -115,6 +115,8 @@ impl<'a> History<'a> {
                 self.begun = Some(statement.index());
             }
             self.attempts.insert(digest, attempt);
+        } else if statement.predicate_type == INCIDENT {
+            // What was done about a failure is no check, and no control sees it: it moves no verdict, neither way.
         } else if predicates::STEP.contains(&statement.predicate_type.as_str()) {
             self.seen
                 .extend(statement.context().map(|context| Seen { statement, context }));

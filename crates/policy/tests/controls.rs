@@ -1041,6 +1041,24 @@ fn experiments() {
     check(&none, stage, control, Indeterminate, "the plan holds no experiment");
 }
 
+/// What was done about a failure moves no verdict, neither way.
+#[test]
+fn incidents_decide_nothing() {
+    let halted = || {
+        Release::clean()
+            .set("canary", "/decision", json!("halt"))
+            .set("canary", "/finalWeight", json!(0))
+    };
+    for (release, expected) in [(Release::clean(), Pass), (halted(), Fail)] {
+        let before = release.decide(Stage::Production);
+        for outcome in ["succeeded", "failed", "waiting"] {
+            let after = release.clone().responding(outcome).decide(Stage::Production);
+            assert_eq!(after, before);
+            assert_eq!(after.outcome, expected);
+        }
+    }
+}
+
 #[test]
 fn canaries() {
     let clean = Release::clean;

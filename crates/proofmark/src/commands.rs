@@ -43,7 +43,7 @@ fn run(cli: &Cli, terminal: &Arc<Terminal>) -> Result<u8, Error> {
         Command::Db(cli::Db::Digest { folder }) => db_digest(folder),
         Command::Chaos(command) => crate::chaos::run(cli, command, terminal),
         Command::Playbook(command) => {
-            let (code, text) = crate::playbook::main(command, clock(cli))?;
+            let (code, text) = crate::playbook::main(cli, command, terminal)?;
             out(&text)?;
             Ok(code)
         }
@@ -218,6 +218,9 @@ fn release(cli: &Cli, args: &cli::Release, terminal: &Arc<Terminal>) -> Result<u
     for reason in report.reasons_shown() {
         terminal.reason(&reason);
     }
+    for lines in report.incidents_shown() {
+        terminal.incident(&lines);
+    }
     terminal.say("");
     for line in report.metrics_lines() {
         terminal.say(&format!("  {line}"));
@@ -264,6 +267,7 @@ fn release_json(report: &report::Report, bundle: &str) -> Value {
         "name": report.name, "version": report.version, "attempt": report.attempt,
         "selfSigned": report.self_signed, "outcome": report.outcome, "answer": report.answer(),
         "stages": stages, "reasons": report.reasons().collect::<Vec<_>>(),
+        "incidents": report.incidents.iter().map(|(incident, index)| json!({"logIndex": index, "incident": incident})).collect::<Vec<_>>(),
         "metrics": {
             "mttdUs": metrics.mttd.measured_us, "neverDetected": metrics.mttd.never,
             "mttrUs": metrics.mttr.measured_us, "neverRecovered": metrics.mttr.never,

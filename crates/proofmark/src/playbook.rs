@@ -4,11 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use pipeline::Error;
 use pipeline::playbooks::{self, Answer, Inputs, Options, RunRecord, RunStatus, Waiting, WaitingFor};
-use pipeline::{Clock, Error};
 use serde_json::json;
+
+use crate::cli::Cli;
+use crate::render::Terminal;
 
 #[derive(Debug, Subcommand)]
 pub enum Playbook {
@@ -23,7 +27,7 @@ pub enum Playbook {
     },
     /// Run a playbook, or go on with a run that was killed
     Run(Run),
-    /// Answer what a run waits for, and go on with it
+    /// Answer what a run waits for, signed with the approver's keys, and go on with it
     Approve(Approve),
     /// The playbooks that come with this program, and the runs of this repository
     List {
@@ -87,12 +91,13 @@ pub struct Approve {
 }
 
 /// Does what was asked: the exit code, and what goes to standard output.
-pub fn main(command: &Playbook, clock: Clock) -> Result<(u8, String), Error> {
+pub fn main(cli: &Cli, command: &Playbook, terminal: &Arc<Terminal>) -> Result<(u8, String), Error> {
     match command {
         Playbook::Check { files, json } => check(files, *json),
         Playbook::Run(args) => {
             let text = playbooks::text(&args.file)?;
-            let now = clock();
+            let options = options(cli, &args.path, &args.hosts, terminal)?;
+            let now = (options.release.clock)();
             let inputs = Inputs {
                 run: args.run.clone().unwrap_or_else(|| run_name(&args.file, now.utc)),
                 variables: args.variables.iter().cloned().collect(),
@@ -102,18 +107,18 @@ pub fn main(command: &Playbook, clock: Clock) -> Result<(u8, String), Error> {
                     .map(|(name, file)| Ok((name.clone(), absolute(file)?)))
                     .collect::<Result<_, Error>>()?,
             };
-            let record = playbooks::run(&text, &inputs, &options(&args.path, &args.hosts, clock)?)?;
+            let record = playbooks::run(&text, &inputs, &options)?;
             Ok(told(&record, args.json))
         }
         Playbook::Approve(args) => {
-            let now = clock();
+            let options = options(cli, &args.path, &args.hosts, terminal)?;
+            let now = (options.release.clock)();
             let answer = Answer {
                 by: &args.by,
                 at: now.utc,
                 done: !args.no,
                 values: args.variables.iter().cloned().collect::<BTreeMap<_, _>>(),
             };
-            let options = options(&args.path, &args.hosts, clock)?;
             let record = playbooks::approve(&args.run, &args.step, &answer, &options)?;
             Ok(told(&record, args.json))
         }
@@ -121,15 +126,12 @@ pub fn main(command: &Playbook, clock: Clock) -> Result<(u8, String), Error> {
     }
 }
 
-fn options(path: &std::path::Path, hosts: &[String], clock: Clock) -> Result<Options, Error> {
+fn options(cli: &Cli, path: &std::path::Path, hosts: &[String], terminal: &Arc<Terminal>) -> Result<Options, Error> {
     let tree = path.canonicalize().map_err(|error| Error::io("open", path, &error))?;
     Ok(Options {
-        tree,
+        release: crate::commands::options(cli, &tree, terminal, evidence::Stage::Production)?,
         path: std::env::var("PATH").unwrap_or_default(),
         hosts: hosts.iter().cloned().collect(),
-        clock,
-        actions: None,
-        cancel: pipeline::cancel_on_signals()?,
     })
 }
 

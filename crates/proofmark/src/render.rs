@@ -160,6 +160,21 @@ impl Terminal {
         }
     }
 
+    /// What a playbook did after a block.
+    pub fn incident(&self, lines: &[String]) {
+        self.say("");
+        for (number, line) in lines.iter().enumerate() {
+            let line = if number == 0 {
+                line.clone()
+            } else {
+                format!("  = {line}")
+            };
+            for row in wrapped(&line) {
+                self.say(&row);
+            }
+        }
+    }
+
     /// A block: what, where, why here, what to do, and what to ask for more.
     pub fn reason(&self, reason: &Reason) {
         let (word, code) = match reason.outcome {

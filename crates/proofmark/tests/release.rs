@@ -53,7 +53,68 @@ fn five_switches_are_blocked_at_five_stages() {
         answer.expect(1, &[&format!("BLOCKED at {stage}"), says, "to do:", "why here:"]);
         shop.run(&["verify", &answer.bundle()])
             .expect(1, &["VERIFIED", "BLOCKED"]);
+        responded(&shop, stage, &answer);
     }
+}
+
+/// What the playbook of a stage did after the block, as it was read back, is in the report and in the log.
+#[track_caller]
+fn responded(shop: &Shop, stage: &str, answer: &common::Answer) {
+    let (cause, actions) = match stage {
+        "staging" => ("experiment:experiments/revoke-ledger.toml", CONTAINED),
+        "production" => ("canary", HALTED),
+        _ => return answer.expect(1, &[]).say_nothing_of("incident: "),
+    };
+    answer.expect(1, &[&format!("incident: {cause}"), "succeeded", "= did: "]);
+    answer.say_nothing_of("`incident`");
+    shop.run(&["log", "list"]).expect(0, &["incident"]);
+    let summary = std::fs::read_to_string(shop.tree.join(answer.bundle()).join("summary.md")).expect("a summary");
+    assert!(summary.contains(&format!("incident: {cause}")), "{summary}");
+    let incident = shop.incident();
+    let said: Vec<&str> = incident["actions"]
+        .as_array()
+        .expect("actions")
+        .iter()
+        .map(|action| action["answer"].as_str().expect("an answer"))
+        .collect();
+    assert_eq!(said.len(), actions.len(), "{said:?}");
+    for (said, expect) in said.iter().zip(actions) {
+        assert!(said.contains(expect), "no {expect:?} in {said:?}");
+    }
+}
+
+const HALTED: &[&str] = &["0 per cent, read back", "0 → 0 per cent, read back"];
+const CONTAINED: &[&str] = &[
+    "links cut, read back: storefront-ledger",
+    "revoked, none of them alive, read back",
+    "artifact `ledger` is sha256:",
+    "service `ledger` restarted and ready; it runs sha256:",
+    "links clear, read back: storefront-ledger",
+    "leased anew",
+];
+
+/// Not by the incident that it was meant for.
+#[test]
+fn a_playbook_that_cannot_be_run_is_found_before_anything_runs() {
+    let shop = Shop::new();
+    let file = "playbooks/contain-credential.json";
+    let rows = [
+        ("\"type\": \"start\"", "\"type\": \"stop\"", "can't be run"),
+        ("\"bash\"", "\"powershell\"", "`powershell` are not run here"),
+        (
+            "\"workflow_start\"",
+            "\"playbook_variables\": {\"__who__\": {\"type\": \"string\", \"external\": true}}, \"workflow_start\"",
+            "wants a value for `__who__`",
+        ),
+    ];
+    let good = std::fs::read(shop.tree.join(file)).expect("a playbook");
+    for (from, to, says) in rows {
+        shop.replace(file, from, to);
+        shop.release().expect(2, &[says, "hint: "]);
+        std::fs::write(shop.tree.join(file), &good).expect("a file");
+    }
+    std::fs::remove_file(shop.tree.join(file)).expect("removed");
+    shop.release().expect(2, &["is not in the tree"]);
 }
 
 #[test]

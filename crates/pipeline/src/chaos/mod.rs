@@ -17,8 +17,7 @@ use serde_json::json;
 use telemetry::SigmaRules;
 
 use crate::evidence_log::EvidenceLog;
-use crate::home::Home;
-use crate::release::{Options, recover};
+use crate::release::{Options, keys_and_store, recover};
 use crate::store::Store;
 use crate::{Error, config};
 
@@ -334,20 +333,6 @@ fn settings(root: &Path) -> Result<Settings, Error> {
     }
 }
 
-fn keys_and_store(options: &Options, root: &Path) -> Result<(Home, Store, evidence::TrustRoot), Error> {
-    let home = Home::at(options.home.clone(), Some(root))?;
-    let mut random = || (options.random)();
-    let (trust_root, made) = home.ensure(&mut random)?;
-    if made {
-        options.progress.note(&format!(
-            "made keys and a self-signed trust root in {}",
-            home.path.display()
-        ));
-    }
-    let store = Store::open(root, &mut random)?;
-    Ok((home, store, trust_root))
-}
-
 /// The Sigma rules that its detectors name, from the folder.
 fn rules(opened: &Opened) -> Result<SigmaRules, Error> {
     let read = |path: String| {
@@ -473,13 +458,27 @@ fn past(run: &ChaosExperiment, at: Timestamp) -> Option<Past> {
     })
 }
 
+/// A playbook that neither the OASIS schemas nor CACAO 2.0 object to.
 fn is_runbook(path: &Path) -> bool {
-    std::fs::read(path).is_ok_and(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).is_ok())
+    std::fs::read_to_string(path).is_ok_and(|text| playbooks::Playbook::parse(&text).is_ok())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::wilson;
+    use super::{is_runbook, wilson};
+
+    #[test]
+    fn a_runbook_is_a_playbook_that_nothing_objects_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("runbook.json");
+        assert!(!is_runbook(&file), "nothing there");
+        let (_, good) = playbooks::library()[0];
+        let cut = good.replace("\"workflow_start\"", "\"workflow_begin\"");
+        for (text, expect) in [("{}", false), ("[1]", false), (cut.as_str(), false), (good, true)] {
+            std::fs::write(&file, text).unwrap();
+            assert_eq!(is_runbook(&file), expect, "{text}");
+        }
+    }
 
     #[track_caller]
     fn check(successes: u64, trials: u64, expect: Option<(f64, f64)>) {

@@ -165,6 +165,7 @@ pub struct Integration {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Staging {
     pub experiments: Vec<String>,
+    pub playbook: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -182,6 +183,7 @@ pub struct Production {
     #[serde(default = "requests_max")]
     pub requests_max: u64,
     pub baseline: Option<Baseline>,
+    pub playbook: Option<String>,
 }
 
 fn weights() -> Vec<u32> {

@@ -474,11 +474,14 @@ static INTEGRATION: Table = Table {
 
 static STAGING: Table = Table {
     doc: "Stage staging.",
-    keys: &[must(
-        "experiments",
-        Kind::TextList,
-        "Experiment files, run in this order.",
-    )],
+    keys: &[
+        must("experiments", Kind::TextList, "Experiment files, run in this order."),
+        key(
+            "playbook",
+            Kind::Text,
+            "CACAO playbook that is run after experiments that failed. It changes no verdict. Default none.",
+        ),
+    ],
 };
 
 static PRODUCTION: Table = Table {
@@ -515,6 +518,11 @@ static PRODUCTION: Table = Table {
             "baseline",
             Kind::Table(&BASELINE),
             "Where the old version comes from while none was promoted.",
+        ),
+        key(
+            "playbook",
+            Kind::Text,
+            "CACAO playbook that is run when the new version was halted. It changes no verdict. Default none.",
         ),
     ],
 };

@@ -62,7 +62,7 @@ fn composition(run: &mut Run) -> Result<(), Error> {
     let mut subjects = vec![run.tree_subject()];
     for (name, running) in &run.started(Stage::Integration)?.services {
         let executable = running
-            .child
+            .child()
             .executable_digest()
             .map_err(|error| Error::failed("read what runs", error))?;
         let expected = running
@@ -78,7 +78,7 @@ fn composition(run: &mut Run) -> Result<(), Error> {
         }
         processes.push(json!({
             "service": name, "artifact": running.artifact, "expected": expected.map(|built| built.digest.hex()),
-            "running": executable.hex(), "isolation": running.child.isolation().name(),
+            "running": executable.hex(), "isolation": running.child().isolation().name(),
         }));
     }
     let predicate = observed(observation, [("processes", Value::from(processes))]);

@@ -4,13 +4,14 @@
 //! ## What it does
 //! Starts the last promoted version beside the new one behind a weighted router, sends real traffic, and compares
 //! errors and latency with a test that is valid whenever it is looked at. It promotes, halts or stays undecided; after
-//! a halt the weight goes back to zero, and that is read back.
+//! a halt the weight goes back to zero, and that is read back; then the playbook of `production.playbook` runs, and what
+//! it did is recorded as an incident. It changes no verdict.
 //!
 //! ## Why it matters
 //! Some faults show only under load and beside the version they replace.
 //!
 //! ## Example
-//! `[production] service = "storefront", weights = [10, 50], error_margin = 0.01`
+//! `[production] service = "storefront", weights = [10, 50], error_margin = 0.01, playbook = "playbooks/halt.json"`
 //!
 //! ## What to do instead
 //! Look at the errors of the new arm first: the service's log names them. When traffic was too little to decide, raise
@@ -20,9 +21,10 @@
 //! Wasserman, Ramdas, Balakrishnan: Universal inference (2020); Google SRE workbook, canarying releases.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use canary::{Action, ArmName, Comparator, Limits, Rollout};
-use evidence::predicates::{self, CanaryRun, VerificationSummary};
+use evidence::predicates::{self, CanaryRun, Incident, VerificationSummary};
 use evidence::{Digest, Observation, Outcome, Stage, Subject};
 use net::http::Request;
 use net::load::{self, Plan};
@@ -31,6 +33,7 @@ use serde_json::json;
 
 use crate::config::Production;
 use crate::environment::Running;
+use crate::playbooks::incident::{self, Cause};
 use crate::run::Run;
 use crate::stages::build::build_artifact;
 use crate::stages::commit::observed;
@@ -67,9 +70,9 @@ pub fn run(run: &mut Run) -> Result<(), Error> {
     run.started(Stage::Production)?;
     let new = new_digest(run, &spec)?;
     let old = old_version(run, &spec, new)?;
-    let result = match &old {
+    let (result, incident) = match &old {
         Some(old) => compare(run, &spec, new, old)?,
-        None => without_old(new),
+        None => (without_old(new), None),
     };
     let config = json!({
         "check": "canary", "alpha": ALPHA, "errorMargin": spec.error_margin, "slowMargin": spec.slow_margin,
@@ -85,6 +88,9 @@ pub fn run(run: &mut Run) -> Result<(), Error> {
         &result,
         &config,
     )?;
+    if let Some(incident) = incident {
+        incident::record(run, Stage::Production, &incident)?;
+    }
     Ok(())
 }
 
@@ -203,7 +209,7 @@ fn without_old(new: Digest) -> CanaryRun {
     }
 }
 
-fn compare(run: &Run, spec: &Production, new: Digest, old: &Old) -> Result<CanaryRun, Error> {
+fn compare(run: &Run, spec: &Production, new: Digest, old: &Old) -> Result<(CanaryRun, Option<Incident>), Error> {
     let environment = run
         .environment
         .as_ref()
@@ -231,17 +237,36 @@ fn compare(run: &Run, spec: &Production, new: Digest, old: &Old) -> Result<Canar
         spec,
         router: &router,
         plan,
+        beside: &beside,
+        old: old.digest,
     };
-    let result = traffic.roll_out(new, old);
+    let result = traffic.roll_out(new, old).and_then(|result| {
+        let incident = respond(&traffic, &result)?;
+        Ok((result, incident))
+    });
     run.runtime.block_on(router.stop());
     drop(beside);
     result
 }
 
+/// What the playbook does about a halt, while both versions still stand. What was compared is decided by then.
+fn respond(traffic: &Traffic<'_>, result: &CanaryRun) -> Result<Option<Incident>, Error> {
+    let Some(playbook) = traffic.spec.playbook.as_ref().filter(|_| result.decision == "halt") else {
+        return Ok(None);
+    };
+    let cause = Cause {
+        stage: Stage::Production,
+        checks: vec!["canary".to_owned()],
+        reason: result.reason.clone(),
+        rollout: Some((traffic.spec.service.clone(), result.new, traffic.old)),
+    };
+    incident::respond(traffic.run, playbook, &cause, Some(traffic)).map(Some)
+}
+
 /// An arm counts only when its process really runs the bytes it stands for.
 fn is_running(running: &Running, arm: &str, digest: Digest) -> Result<(), Error> {
     let executable = running
-        .child
+        .child()
         .executable_digest()
         .map_err(|error| Error::failed("read what runs", error))?;
     if executable == digest {
@@ -285,6 +310,30 @@ struct Traffic<'a> {
     spec: &'a Production,
     router: &'a Router,
     plan: Vec<Request>,
+    beside: &'a Running,
+    old: Digest,
+}
+
+impl incident::Rollout for Traffic<'_> {
+    fn service(&self) -> &str {
+        &self.spec.service
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.router.address()
+    }
+
+    fn weigh(&self, new: u32) -> Result<(), Error> {
+        Traffic::weigh(self, new)
+    }
+
+    fn weight(&self) -> u32 {
+        Traffic::weight(self)
+    }
+
+    fn old_stands(&self) -> Result<(), Error> {
+        is_running(self.beside, OLD, self.old)
+    }
 }
 
 impl Traffic<'_> {

@@ -4,13 +4,14 @@
 //! ## What it does
 //! Runs the chaos experiments of the configuration against the running services, one after the other: steady state,
 //! fault, detection, containment, recovery, each measured; the undo, or the declared way forward, is durable before
-//! anything is injected.
+//! anything is injected. After experiments that failed the playbook of `staging.playbook` runs, and what it did is
+//! recorded as an incident. It changes no verdict.
 //!
 //! ## Why it matters
 //! A control that was never seen to work is a hope. Detection that nobody measured is one too.
 //!
 //! ## Example
-//! `[staging] experiments = ["experiments/revoke-ledger.toml"]`
+//! `[staging] experiments = ["experiments/revoke-ledger.toml"], playbook = "playbooks/contain.json"`
 //!
 //! ## What to do instead
 //! Make the service refuse what was revoked at once, log that it did, and lease again by itself.
@@ -23,8 +24,8 @@ use std::time::Duration;
 
 use chaos::{BoxFuture, CredentialRef, Experiment, ServiceAnswer, ServiceRequest};
 use credentials::Accessor;
-use evidence::predicates;
-use evidence::{Digest, Now, Observation, Stage, Subject};
+use evidence::predicates::{self, ChaosExperiment};
+use evidence::{Digest, Now, Observation, Outcome, Stage, Subject};
 use host::process::Cancel;
 use net::http::Request;
 use net::proxy::Applied;
@@ -34,6 +35,7 @@ use telemetry::SigmaRules;
 use crate::Error;
 use crate::config::Role;
 use crate::environment::{Environment, ask};
+use crate::playbooks::incident::{self, Cause};
 use crate::run::{Clock, Run};
 use crate::stages::commit::observed;
 use crate::stages::not_configured;
@@ -56,14 +58,35 @@ pub fn run(run: &mut Run) -> Result<(), Error> {
         return Ok(());
     };
     run.started(Stage::Staging)?;
+    let mut failed = Vec::new();
     for (index, path) in spec.experiments.iter().enumerate() {
         let total = spec.experiments.len() as u64;
         let experiment = load(run, path)?;
         run.progress
             .doing(Stage::Staging, &experiment.title, index as u64, total);
         let rules = rules(run, &experiment)?;
-        perform(run, path, &experiment, &rules)?;
+        let result = perform(run, path, &experiment, &rules)?;
+        if chaos::outcome(&result) == Outcome::Fail {
+            failed.push((path.clone(), result));
+        }
     }
+    match &spec.playbook {
+        Some(playbook) if !failed.is_empty() => respond(run, playbook, &failed),
+        _ => Ok(()),
+    }
+}
+
+/// Once, and after the last experiment: none is measured on a system that was helped.
+fn respond(run: &mut Run, playbook: &str, failed: &[(String, ChaosExperiment)]) -> Result<(), Error> {
+    let notes = failed.iter().flat_map(|(_, result)| result.notes.iter().cloned());
+    let cause = Cause {
+        stage: Stage::Staging,
+        checks: failed.iter().map(|(path, _)| format!("experiment:{path}")).collect(),
+        reason: notes.collect::<Vec<_>>().join("; "),
+        rollout: None,
+    };
+    let incident = incident::respond(run, playbook, &cause, None)?;
+    incident::record(run, Stage::Staging, &incident)?;
     Ok(())
 }
 
@@ -97,7 +120,7 @@ fn rules(run: &Run, experiment: &Experiment) -> Result<SigmaRules, Error> {
     SigmaRules::load(&files).map_err(Error::Input)
 }
 
-fn perform(run: &mut Run, path: &str, experiment: &Experiment, rules: &SigmaRules) -> Result<(), Error> {
+fn perform(run: &mut Run, path: &str, experiment: &Experiment, rules: &SigmaRules) -> Result<ChaosExperiment, Error> {
     let journal = Arc::clone(&run.journal);
     let environment = run
         .environment
@@ -135,7 +158,7 @@ fn perform(run: &mut Run, path: &str, experiment: &Experiment, rules: &SigmaRule
         &result,
         &config,
     )?;
-    Ok(())
+    Ok(result)
 }
 
 fn rules_digest(run: &Run, experiment: &Experiment) -> Result<Digest, Error> {

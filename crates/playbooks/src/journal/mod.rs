@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use evidence::{Storage, StorageError, Timestamp};
 
+use crate::actuators::Word;
 use crate::playbook::Playbook;
 use format::{HEADER, Record, Unreadable, Values};
 
@@ -127,6 +128,18 @@ impl RunStore {
         log.summary().ok_or_else(|| StoreError::NoRun(run.to_owned()))
     }
 
+    /// What `answer` says at a place where the run waits, before it is recorded: for whoever signs it first.
+    pub fn word(&self, run: &str, step: &str, answer: &Answer<'_>) -> Result<Word, StoreError> {
+        let (log, _) = RunLog::read(self.storage.clone(), run)?;
+        let settled = log.waiting_unit(step, WaitingFor::Settlement);
+        let (unit, kind) = match settled {
+            Ok(unit) => (unit, WaitingFor::Settlement),
+            Err(_) => (log.waiting_unit(step, WaitingFor::Answer)?, WaitingFor::Answer),
+        };
+        log.word(&unit, kind, answer.by, answer.done, answer.values.clone())
+            .ok_or_else(|| StoreError::NoRun(run.to_owned()))
+    }
+
     /// Records what a person answers to a question; durable when this returns. `step` is a step's id, or a unit in
     /// full where the step waits more than once. The run goes on with the next [`crate::run`].
     pub fn answer(&self, run: &str, step: &str, answer: &Answer<'_>) -> Result<(), StoreError> {
@@ -234,6 +247,8 @@ pub(crate) struct Unit {
     pub began: Timestamp,
     pub changed: Timestamp,
     pub state: UnitState,
+    /// The person who answered or settled it last.
+    pub by: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -267,9 +282,9 @@ impl UnitState {
                 true
             }
             (Some(UnitState::Asked { .. }), UnitState::Answered { .. } | UnitState::Finished { .. }) => true,
-            (Some(UnitState::Answered { .. }), UnitState::Finished { .. }) => true,
-            (Some(UnitState::Settled { .. }), UnitState::Finished { .. }) => true,
-            (Some(UnitState::Settled { happened: false, .. }), UnitState::Started) => true,
+            // Back, where nobody vouches for what was said.
+            (Some(UnitState::Answered { .. }), UnitState::Asked { .. } | UnitState::Finished { .. }) => true,
+            (Some(UnitState::Settled { .. }), UnitState::Started | UnitState::Finished { .. }) => true,
             _ => false,
         }
     }
@@ -367,6 +382,29 @@ impl RunLog {
         self.contents().units.get(unit).cloned()
     }
 
+    pub fn word(
+        &self,
+        unit: &str,
+        kind: WaitingFor,
+        by: &str,
+        done: bool,
+        values: BTreeMap<String, String>,
+    ) -> Option<Word> {
+        let contents = self.contents();
+        let Some(Record::Begun { playbook, .. }) = &contents.begun else {
+            return None;
+        };
+        Some(Word {
+            run: self.run.clone(),
+            playbook: playbook.clone(),
+            unit: unit.to_owned(),
+            kind,
+            by: by.to_owned(),
+            done,
+            values,
+        })
+    }
+
     fn summary(&self) -> Option<RunSummary> {
         let contents = self.contents();
         let Some(Record::Begun { name, at, .. }) = &contents.begun else {
@@ -455,13 +493,19 @@ impl Contents {
         self.allow(run, &record)?;
         if let Some((unit, state)) = unit_of(&record) {
             let at = time_of(&record);
-            let began = self.units.get(unit).map_or(at, |unit| unit.began);
+            let before = self.units.get(unit);
+            let began = before.map_or(at, |unit| unit.began);
+            let by = match &state {
+                UnitState::Answered { by, .. } | UnitState::Settled { by, .. } => Some(by.clone()),
+                _ => before.and_then(|unit| unit.by.clone()),
+            };
             self.units.insert(
                 unit.to_owned(),
                 Unit {
                     began,
                     changed: at,
                     state,
+                    by,
                 },
             );
         }

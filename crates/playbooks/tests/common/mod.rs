@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use evidence::{Now, Timestamp};
 use net::http;
-use playbooks::{Actuators, HttpCall, Output, Playbook, STEP_EXTENSION, Shell};
+use playbooks::{Actuators, HttpCall, Output, Playbook, STEP_EXTENSION, Shell, Word};
 use serde_json::{Value, json};
 
 /// The `n`th id of a type.
@@ -89,6 +89,8 @@ pub struct World {
     /// Milliseconds gone by.
     pub clock: Mutex<u64>,
     pub library: Vec<Playbook>,
+    /// It believes nobody.
+    pub distrusts: bool,
     pub answers: BTreeMap<String, (u16, String)>,
 }
 
@@ -103,6 +105,10 @@ impl World {
 }
 
 impl Actuators for World {
+    fn vouched(&self, _: &Word) -> bool {
+        !self.distrusts
+    }
+
     fn now(&self) -> Now {
         let mut clock = self.clock.lock().unwrap();
         *clock += 1;

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use evidence::predicates::{
     APPROVAL, ATTEMPT, Approval, Arm, Attempt, CANARY, CHAOS, CanaryRun, ChaosExperiment, DEPENDENCY_REVIEW,
-    DYNAMIC_TEST, DetectorRun, FaultRun, LICENCES, Observed, PROVENANCE, RUNTIME, SBOM, SECRET_SCAN, STEP,
-    ScanMetadata, Scanner, ScannerDatabase, TEST_RESULT, TestResult, VSA, VULNS, VerificationSummary, Vulns, WAIVER,
-    Waiver,
+    DYNAMIC_TEST, DetectorRun, FaultRun, INCIDENT, Incident, LICENCES, Observed, PROVENANCE, RUNTIME, SBOM,
+    SECRET_SCAN, STEP, ScanMetadata, Scanner, ScannerDatabase, TEST_RESULT, TestResult, VSA, VULNS,
+    VerificationSummary, Vulns, WAIVER, Waiver,
 };
 use evidence::{
     Algorithm, Allowance, Checkpoint, Context, ControlSpec, Coverage, Digest, Envelope, Finding, FindingId, Gap, Hash,
@@ -325,6 +325,27 @@ impl Release {
         self
     }
 
+    /// A playbook was run after the canary, and ended so.
+    pub fn responding(mut self, outcome: &str) -> Self {
+        let incident = Incident {
+            causes: vec!["canary".to_owned()],
+            reason: "halted".to_owned(),
+            playbook: "playbooks/halt.json".to_owned(),
+            name: "halt".to_owned(),
+            digest: digest("halt"),
+            run: "r-1".to_owned(),
+            outcome: outcome.to_owned(),
+            notes: Vec::new(),
+            steps: Vec::new(),
+            actions: Vec::new(),
+        };
+        // Its playbook is no product of the attempt.
+        let examined = vec![Subject::new("playbooks/halt.json", digest("halt"))];
+        let statement = self.statement(Stage::Production, "incident", INCIDENT, examined, &incident);
+        self.log.push((Role::Step, statement));
+        self
+    }
+
     /// What the gate of `stage` of this attempt said, logged after everything that is logged.
     pub fn gated(mut self, stage: Stage, outcome: Outcome) -> Self {
         self.log.push((Role::Gate, self.gate(stage, outcome)));
@@ -534,6 +555,9 @@ pub fn revocation() -> ChaosExperiment {
         window_us: 30_000_000,
         workload: BTreeMap::from([("sent".to_owned(), 120), ("refused".to_owned(), 3)]),
         recovered_by_itself: true,
+        rung: None,
+        targets: vec![],
+        pattern: None,
         unknown: vec![],
         notes: vec![],
     }

@@ -190,6 +190,22 @@ impl Shop {
         }
     }
 
+    /// The one incident that the log of this shop holds.
+    pub fn incident(&self) -> serde_json::Value {
+        let envelopes = must("find", &[".proofmark/envelopes", "-name", "*.json"], &self.tree);
+        let files = String::from_utf8(envelopes.stdout).expect("names are UTF-8");
+        let mut found = files.lines().filter_map(|file| {
+            let bytes = std::fs::read(self.tree.join(file)).expect("an envelope");
+            let envelope = evidence::Envelope::from_bytes(&bytes).expect("an envelope");
+            let statement: serde_json::Value = serde_json::from_slice(&envelope.payload).expect("a statement");
+            let ours = statement["predicateType"] == evidence::predicates::INCIDENT;
+            ours.then(|| statement["predicate"].clone())
+        });
+        let incident = found.next().expect("an incident");
+        assert!(found.next().is_none(), "two incidents");
+        incident
+    }
+
     pub fn release(&self) -> Answer {
         self.run(&["release"])
     }
@@ -207,6 +223,11 @@ impl Answer {
     /// Path of the bundle: the last line of stdout.
     pub fn bundle(&self) -> String {
         self.stdout.trim_end().lines().last().unwrap_or_default().to_owned()
+    }
+
+    #[track_caller]
+    pub fn say_nothing_of(&self, text: &str) {
+        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "{self:?}");
     }
 
     #[track_caller]
