@@ -2,14 +2,14 @@
 //! Redis answers reads, and lets writes wait.
 //!
 //! ## What it does
-//! A process of ours asks for `CLIENT PAUSE … WRITE` again and again, each time for one second, as a fail-over does for
+//! A process of ours asks for `CLIENT PAUSE … WRITE` again and again, each time for 200 ms, as a fail-over does for
 //! as long as it takes. Whoever writes waits without an answer. The probe logs in with the client's credential, queues a
 //! write to one key in a transaction that is given up, and bites when no answer comes within 300 ms.
 //!
 //! - Parameters: `target`, with the credential of an administrator; `client`, a target of the same server with a
 //!   service's credential; `key`, one that the service may write.
 //!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
-//! - Undo class: `process-bounded`. The server ends the pause by itself one second after the process has ended.
+//! - Undo class: `process-bounded`. The server ends the pause by itself within 200 ms of the end of the process.
 //!   `CLIENT UNPAUSE` is never sent, as it would end a pause of somebody else too.
 //! - Rights: `+client|pause`.
 //! - Targets: `redis`.
@@ -68,8 +68,8 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 /// Each pause lasts so many milliseconds, and is asked for again after so many.
-const PAUSE_MS: &str = "1000";
-const AGAIN_MS: u64 = 200;
+const PAUSE_MS: &str = "200";
+const AGAIN_MS: u64 = 50;
 /// A write that is not answered within so many milliseconds waits.
 const SILENCE_MS: u64 = 300;
 /// A pause of ours has run out after so many milliseconds.
