@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -100,6 +101,7 @@ pub(crate) fn boxed(
         entry,
         strike: Arc::new(strike),
         hold,
+        busy: Arc::default(),
     }))
 }
 
@@ -148,6 +150,9 @@ struct OnTarget {
     entry: &'static Entry,
     strike: Arc<dyn Strike>,
     hold: Option<Duration>,
+    /// Held while it is injected or undone. An injection that nobody waits for any more goes on in its thread: the undo
+    /// has to come after it, not within it.
+    busy: Arc<Mutex<()>>,
 }
 
 impl fmt::Debug for OnTarget {
@@ -162,6 +167,16 @@ impl OnTarget {
             self.entry.undo_class,
             UndoClass::ProcessBounded | UndoClass::SandboxDiscard
         )
+    }
+}
+
+/// Says so to a thread, by being dropped, when nobody waits for it any more.
+#[derive(Default)]
+pub struct GivenUp(pub Arc<AtomicBool>);
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -277,10 +292,20 @@ impl Fault for OnTarget {
             });
         }
         let (strike, site, record, permit) = (self.strike.clone(), environment.site(), record.clone(), permit.clone());
-        Box::pin(blocking(move || {
-            strike.inject(&permit, &site, &record)?;
-            Ok(Injected::default())
-        }))
+        let (busy, given_up) = (self.busy.clone(), GivenUp::default());
+        let stop = given_up.0.clone();
+        Box::pin(async move {
+            let _given_up = given_up;
+            blocking(move || {
+                let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+                if stop.load(Ordering::Acquire) {
+                    return Err("stopped before it was injected".to_owned());
+                }
+                strike.inject(&permit, &site, &record)?;
+                Ok(Injected::default())
+            })
+            .await
+        })
     }
 
     fn in_force<'a>(
@@ -311,11 +336,16 @@ impl Fault for OnTarget {
         _: &'a Injected,
     ) -> BoxFuture<'a, Result<Undone, String>> {
         let (strike, site, record) = (self.strike.clone(), environment.site(), record.clone());
+        let busy = self.busy.clone();
         Box::pin(async move {
             if self.is_held() {
                 environment.release(self).await?;
             }
-            blocking(move || take_back(strike.as_ref(), &site, &record)).await
+            blocking(move || {
+                let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+                take_back(strike.as_ref(), &site, &record)
+            })
+            .await
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::ctk::{self, Cancel, Hooks, Loaded, Options};
 use crate::environment::{BoxFuture, Environment};
 use crate::fault::{Entry, Fault, Injected, Met, Probe, UndoClass};
 use crate::permit::Permit;
-use crate::strike::{Record, Undone};
+use crate::strike::{GivenUp, Record, Undone};
 
 /// The name of our extension.
 pub(crate) const EXTENSION: &str = "proofmark";
@@ -219,20 +219,11 @@ impl Method {
     }
 }
 
-/// Raises the flag when it is dropped: whoever waited is gone, and what runs must end.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce(&AtomicBool) -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-    let flag = stop.0.clone();
+    let given_up = GivenUp::default();
+    let flag = given_up.0.clone();
     let done = tokio::task::spawn_blocking(move || work(&flag)).await;
     done.unwrap_or_else(|_| Err("it broke".to_owned()))
 }

@@ -1,10 +1,12 @@
 //! Declared targets as an experiment sees them, with fault proxies, holders and a warden for the time of one run.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chaos::process::{Holder, Holders, Warden, Worker};
+use chaos::strike::GivenUp;
 use chaos::{
     BoxFuture, CredentialRef, Experiment, Fault, Permit, Record, ServiceAnswer, ServiceRequest, Settings, Site,
     TargetKind,
@@ -29,7 +31,9 @@ pub struct Declared {
     deadline: Duration,
     worker: Worker,
     warden: Warden,
-    holders: Holders,
+    holders: Arc<Holders>,
+    /// Held while a holder is started: what nobody waits for any more must be gone before it counts as released.
+    starting: Arc<Mutex<()>>,
     tail: Mutex<LogTail>,
     clock: Clock,
     cancel: Cancel,
@@ -77,7 +81,8 @@ impl Declared {
             deadline: experiment.deadline,
             worker,
             warden,
-            holders: Holders::default(),
+            holders: Arc::default(),
+            starting: Arc::default(),
             tail: Mutex::new(LogTail::new(logs).skip_to_end()),
             clock: options.clock.clone(),
             cancel: options.cancel.clone(),
@@ -93,7 +98,7 @@ impl Declared {
 
     /// From now to the time by which everything must be undone.
     fn time_left(&self) -> Duration {
-        let until = *self.until.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
         until.map_or(self.deadline, |until| until.saturating_sub((self.clock)().boottime))
     }
 }
@@ -120,7 +125,7 @@ impl chaos::Environment for Declared {
 
     fn arm<'a>(&'a self, deadline: Duration) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
-            *self.until.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(deadline);
+            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
             self.warden
                 .arm(deadline, self.settings.kill_switch.as_deref())
                 .map_err(|error| error.to_string())
@@ -149,22 +154,37 @@ impl chaos::Environment for Declared {
     ) -> BoxFuture<'a, Result<(), String>> {
         let (program, id, record) = (self.program.clone(), fault.entry().id, record.clone());
         let (parameters, time_left, key) = (fault.parameters(), self.time_left(), key(fault));
+        let (holders, starting, given_up) = (self.holders.clone(), self.starting.clone(), GivenUp::default());
+        let stop = given_up.0.clone();
         Box::pin(async move {
-            let spawn = move || Holder::spawn(&program, id, &parameters, &record, time_left);
-            let holder = tokio::task::spawn_blocking(spawn)
+            let _given_up = given_up;
+            let start = move || {
+                let _starting = starting.lock().unwrap_or_else(PoisonError::into_inner);
+                if stop.load(Ordering::Acquire) {
+                    return Err("stopped before it was injected".to_owned());
+                }
+                let holder = Holder::spawn(&program, id, &parameters, &record, time_left)?;
+                let pid = holder.pid();
+                holders.add(key, holder);
+                Ok(pid)
+            };
+            let pid = tokio::task::spawn_blocking(start)
                 .await
                 .map_err(|_| "it broke".to_owned())??;
-            let pid = holder.pid();
-            self.holders.add(key, holder);
             self.warden.guard(pid).map_err(|error| error.to_string())
         })
     }
 
     fn release<'a>(&'a self, fault: &'a dyn Fault) -> BoxFuture<'a, Result<(), String>> {
-        let key = key(fault);
+        let (holders, starting, key) = (self.holders.clone(), self.starting.clone(), key(fault));
         Box::pin(async move {
-            self.holders.stop(&key);
-            Ok(())
+            let end = move || {
+                let _starting = starting.lock().unwrap_or_else(PoisonError::into_inner);
+                holders.stop(&key);
+            };
+            tokio::task::spawn_blocking(end)
+                .await
+                .map_err(|_| "it broke".to_owned())
         })
     }
 
