@@ -269,7 +269,7 @@ pub fn rehearsed(options: &Options) -> Result<Vec<Rehearsed>, Error> {
 }
 
 /// The Wilson score interval (Wilson 1927) of a share.
-fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
+pub(crate) fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
     if trials == 0 {
         return None;
     }
@@ -326,7 +326,7 @@ fn settings(root: &Path) -> Result<Settings, Error> {
     }
 }
 
-fn keys_and_store(options: &Options, root: &Path) -> Result<(Home, Store, evidence::TrustRoot), Error> {
+pub(crate) fn keys_and_store(options: &Options, root: &Path) -> Result<(Home, Store, evidence::TrustRoot), Error> {
     let home = Home::at(options.home.clone(), Some(root))?;
     let mut random = || (options.random)();
     let (trust_root, made) = home.ensure(&mut random)?;
