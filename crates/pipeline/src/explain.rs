@@ -10,6 +10,7 @@ static PAGES: &[(&str, &str)] = &[
     // Families of ids that have one page together: what may be wrong with a file, what may not have been looked at.
     ("chaos", include_str!("pages/experiment-file.md")),
     ("config", include_str!("pages/configuration.md")),
+    ("plant", include_str!("pages/plant.md")),
     ("source", include_str!("pages/not-read.md")),
     ("telemetry", include_str!("pages/log-not-read.md")),
     ("intel/no-database", include_str!("pages/no-database.md")),

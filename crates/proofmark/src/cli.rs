@@ -234,7 +234,7 @@ pub struct ChaosGates {
     /// Folder of proofmark.toml
     #[arg(default_value = ".")]
     pub path: PathBuf,
-    /// Plant only this one; may be given several times. `proofmark explain plant` lists them
+    /// Plant only this one; may be given several times. `proofmark explain` lists them as plant/ID
     #[arg(long, value_name = "ID")]
     pub only: Vec<String>,
     /// What is planted is made from this number; default: a new one each time, which is printed

@@ -346,10 +346,13 @@ fn answer_of(answer: Result<Report, Error>, blocks: Blocks) -> Result<Answered, 
             }
         }
         Err(Error::Cancelled) => return Err(Error::Cancelled),
-        Err(Error::Refused { .. }) if blocks == Blocks::Refusal => {
-            without(PlantResult::Caught, vec!["refusal".to_owned()])
+        Err(error @ Error::Refused { .. }) => {
+            let result = match blocks {
+                Blocks::Refusal => PlantResult::Caught,
+                Blocks::Control(_) => PlantResult::CaughtElsewhere,
+            };
+            without(result, vec!["refusal".to_owned(), error.to_string()])
         }
-        Err(Error::Refused { .. }) => without(PlantResult::CaughtElsewhere, vec!["refusal".to_owned()]),
         Err(Error::Input(problems)) => {
             let mut by: Vec<String> = problems.into_iter().map(|problem| problem.code).collect();
             by.sort();

@@ -17,6 +17,7 @@ mod provenance_missing;
 mod provenance_removed;
 mod secret_allowed_inline;
 mod secret_cloud_key;
+mod secret_hidden;
 mod secret_in_history;
 mod secret_password;
 mod secret_private_key;
@@ -46,6 +47,7 @@ pub static ALL: &[super::Entry] = &[
     provenance_removed::ENTRY,
     secret_allowed_inline::ENTRY,
     secret_cloud_key::ENTRY,
+    secret_hidden::ENTRY,
     secret_in_history::ENTRY,
     secret_password::ENTRY,
     secret_private_key::ENTRY,
@@ -82,6 +84,7 @@ pub static PAGES: &[(&str, &str)] = &[
     ("plant/provenance-removed", include_str!("provenance_removed.rs")),
     ("plant/secret-allowed-inline", include_str!("secret_allowed_inline.rs")),
     ("plant/secret-cloud-key", include_str!("secret_cloud_key.rs")),
+    ("plant/secret-hidden", include_str!("secret_hidden.rs")),
     ("plant/secret-in-history", include_str!("secret_in_history.rs")),
     ("plant/secret-password", include_str!("secret_password.rs")),
     ("plant/secret-private-key", include_str!("secret_private_key.rs")),

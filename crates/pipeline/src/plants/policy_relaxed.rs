@@ -3,7 +3,7 @@
 //!
 //! ## What it does
 //! Changes one list or limit at a time: empties `dependencies.deny`, adds a registry to `dependencies.sources`, a licence to
-//! `licences.allow`, a year to `advisories.age_days_max`. `control/controls-not-loosened` should hold the commit stage until
+//! `licences.allow`, a day to `advisories.age_days_max`. `control/controls-not-loosened` should hold the commit stage until
 //! an approver signed it.
 //!
 //! ## Why it matters
@@ -31,6 +31,9 @@ pub const ENTRY: Entry = Entry {
     plan,
 };
 
+/// The largest that the configuration takes.
+const AGE_DAYS_MAX: i64 = 36_525;
+
 fn plan(ground: &Ground<'_>) -> Vec<Plan> {
     let changes: [(&str, &str, fn(&mut toml::Table) -> Option<()>); 4] = [
         ("dependencies.deny", "nothing is denied any more", |config| {
@@ -54,16 +57,12 @@ fn plan(ground: &Ground<'_>) -> Vec<Plan> {
             allow.push("LicenseRef-planted".into());
             Some(())
         }),
-        (
-            "advisories.age_days_max",
-            "the database may be a year older",
-            |config| {
-                let age = config.get_mut("advisories")?.get_mut("age_days_max")?;
-                let days = age.as_integer()?;
-                *age = (days + 365).into();
-                Some(())
-            },
-        ),
+        ("advisories.age_days_max", "the database may be a day older", |config| {
+            let age = config.get_mut("advisories")?.get_mut("age_days_max")?;
+            let days = age.as_integer()?;
+            *age = (days + 1).min(AGE_DAYS_MAX).into();
+            Some(())
+        }),
     ];
     let plans: Vec<Plan> = changes
         .into_iter()

@@ -2,8 +2,8 @@
 //! A package with a known vulnerability is pulled in.
 //!
 //! ## What it does
-//! For each ecosystem that the tree has lock files of: takes a package and a version that a record of the tree's own
-//! advisory database lists, read from the record and not by our own matching, and commits a project that pulls it in.
+//! For each ecosystem that the tree has lock files of: takes packages and versions that records of the tree's own advisory
+//! database list, read from the record and not by our own matching, and commits a project that pulls one in, three in turn.
 //! `control/no-known-vulnerabilities` should block the build stage.
 //!
 //! ## Why it matters
@@ -32,6 +32,9 @@ pub const ENTRY: Entry = Entry {
     plan,
 };
 
+/// Of each ecosystem.
+const PACKAGES_MAX: usize = 3;
+
 fn plan(ground: &Ground<'_>) -> Vec<Plan> {
     if ground.config.advisories.is_none() {
         return Plan::not_here("the tree names no advisory database");
@@ -46,14 +49,17 @@ fn plan(ground: &Ground<'_>) -> Vec<Plan> {
     let records = ground.advisories();
     ecosystems
         .into_iter()
-        .map(|ecosystem| of(ground, ecosystem, &records))
+        .flat_map(|ecosystem| of(ground, ecosystem, &records))
         .collect()
 }
 
-fn of(ground: &Ground<'_>, ecosystem: Ecosystem, records: &[Value]) -> Plan {
+fn of(ground: &Ground<'_>, ecosystem: Ecosystem, records: &[Value]) -> Vec<Plan> {
     let name = ecosystem.name();
     if !ground.may_come_from(ecosystem) {
-        return Plan::without(name, format!("`dependencies.sources` lets nothing come from {name}"));
+        return vec![Plan::without(
+            name,
+            format!("`dependencies.sources` lets nothing come from {name}"),
+        )];
     }
     let mut listed: Vec<(String, String, String)> = records
         .iter()
@@ -69,20 +75,26 @@ fn of(ground: &Ground<'_>, ecosystem: Ecosystem, records: &[Value]) -> Plan {
         .collect();
     listed.sort();
     if listed.is_empty() {
-        return Plan::without(
+        return vec![Plan::without(
             name,
             format!("the database lists no version of a package of {name} by number"),
-        );
+        )];
     }
-    let (id, package, version) = &listed[ground.below(name, listed.len())];
-    let edits = ground.project(&Package {
-        ecosystem,
-        name: package,
-        version,
-        source: None,
-        licence: None,
-    });
-    Plan::of(name, format!("{package} {version}, which {id} lists"), edits)
+    let mut plans = Vec::new();
+    while plans.len() < PACKAGES_MAX && !listed.is_empty() {
+        let number = plans.len() + 1;
+        let (id, package, version) = listed.remove(ground.below(&format!("{name} {number}"), listed.len()));
+        let edits = ground.project(&Package {
+            ecosystem,
+            name: &package,
+            version: &version,
+            source: None,
+            licence: None,
+        });
+        let what = format!("{package} {version}, which {id} lists");
+        plans.push(Plan::of(&format!("{name} {number}"), what, edits));
+    }
+    plans
 }
 
 /// Packages and versions that a record lists beyond doubt: those it names one by one, and those where a range begins.
