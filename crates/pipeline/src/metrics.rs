@@ -225,6 +225,8 @@ pub fn share_text(share: Option<(u64, u64)>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use evidence::predicates::PlantRun;
+
     use super::*;
 
     #[test]
@@ -249,6 +251,38 @@ mod tests {
         assert_eq!(Exposure::default().text(), "n/a (n = 0)");
         assert_eq!(share_text(None), "n/a (n = 0)");
         assert_eq!(share_text(Some((0, 0))), "n/a (n = 0)");
+    }
+
+    #[test]
+    fn each_plant_counts_as_it_was_last_planted() {
+        let run = |plant: &str, result| PlantRun {
+            plant: plant.to_owned(),
+            variant: String::new(),
+            what: String::new(),
+            stage: Stage::Commit,
+            expected: "no-secrets".to_owned(),
+            result,
+            by: Vec::new(),
+            stopped: None,
+            undecided: false,
+        };
+        let experiment = |plants| GateExperiment {
+            tree: Digest::of(b""),
+            configuration: Digest::of(b""),
+            policy: Digest::of(b""),
+            seed: "1".to_owned(),
+            clean: Stage::Commit,
+            plants,
+            not_applicable: Vec::new(),
+        };
+        let first = experiment(vec![run("a", PlantResult::Missed), run("b", PlantResult::Missed)]);
+        let then = experiment(vec![run("a", PlantResult::Caught), run("b", PlantResult::NotJudged)]);
+        assert_eq!(share_missed([first, then].into_iter()), Some((1, 2)));
+        assert_eq!(
+            share_missed([experiment(vec![run("a", PlantResult::NotJudged)])].into_iter()),
+            None
+        );
+        assert_eq!(share_text(Some((0, 20))), "0.0 % (n 20, 95 % 0.0-16.1)");
     }
 
     #[test]

@@ -63,45 +63,40 @@ fn text(ran: &Ran, seed: u64) -> String {
     text + &answer(ran)
 }
 
+/// The answer first: names are long, and few of them matter.
 fn table(ran: &Ran) -> String {
-    let names: Vec<String> = ran.evidence.plants.iter().map(name).collect();
-    let width = names
-        .iter()
-        .map(|name| name.chars().count())
-        .max()
-        .unwrap_or(0)
-        .max("plant".len());
-    let mut text = format!("{:<width$}  {:<11}  {:>6}  answer\n", "plant", "stage", "time");
-    for ((name, run), seconds) in names.iter().zip(&ran.evidence.plants).zip(&ran.seconds) {
-        text += &format!("{name:<width$}  {:<11}  {seconds:>4.1} s  {}\n", run.stage, said(run));
+    let mut text = format!("{:<9}  {:<11}  {:>6}  plant · by\n", "answer", "stage", "time");
+    for (run, seconds) in ran.evidence.plants.iter().zip(&ran.seconds) {
+        let (answer, by) = said(run);
+        text += &format!(
+            "{answer:<9}  {:<11}  {seconds:>4.1} s  {}{by}\n",
+            run.stopped.unwrap_or(run.stage),
+            name(&run.plant, &run.variant)
+        );
     }
     text + "\n"
 }
 
-fn name(run: &PlantRun) -> String {
-    match run.variant.as_str() {
-        "" => run.plant.clone(),
-        variant => format!("{} ({variant})", run.plant),
+fn name(plant: &str, variant: &str) -> String {
+    match variant {
+        "" => plant.to_owned(),
+        variant => format!("{plant} ({variant})"),
     }
 }
 
-fn said(run: &PlantRun) -> String {
-    let undecided = if run.undecided { ", undecided" } else { "" };
-    let at = match run.stopped {
-        Some(stage) if stage != run.stage => format!(" at {stage}"),
-        _ => String::new(),
-    };
+fn said(run: &PlantRun) -> (&'static str, String) {
     match run.result {
-        PlantResult::Caught => format!("caught{at} by {}{undecided}", run.expected),
+        PlantResult::Caught if run.undecided => ("held", format!(" · {}", run.expected)),
+        PlantResult::Caught => ("caught", format!(" · {}", run.expected)),
         PlantResult::CaughtElsewhere => {
-            format!(
-                "caught{at} by {}{undecided}, not by {}",
-                run.by.join(", "),
-                run.expected
+            let by = run.by.join(", ");
+            (
+                "elsewhere",
+                format!(" · {by}, not by {} at {}", run.expected, run.stage),
             )
         }
-        PlantResult::Missed => "MISSED".to_owned(),
-        PlantResult::NotJudged => "NOT JUDGED".to_owned(),
+        PlantResult::Missed => ("MISSED", String::new()),
+        PlantResult::NotJudged => ("UNJUDGED", String::new()),
     }
 }
 
@@ -111,11 +106,7 @@ fn not_applicable(list: &[NotPlanted]) -> String {
     }
     let mut text = "no place for these in this tree:\n".to_owned();
     for entry in list {
-        let variant = match entry.variant.as_str() {
-            "" => String::new(),
-            variant => format!(" ({variant})"),
-        };
-        text += &format!("  {}{variant}: {}\n", entry.plant, entry.reason);
+        text += &format!("  {}: {}\n", name(&entry.plant, &entry.variant), entry.reason);
     }
     text + "\n"
 }
@@ -142,8 +133,7 @@ fn not_judged(plants: &[PlantRun]) -> String {
 
 fn answer(ran: &Ran) -> String {
     let (missed, planted) = (ran.evidence.missed(), ran.evidence.planted());
-    let elsewhere = |run: &&PlantRun| run.result == PlantResult::CaughtElsewhere;
-    let undecided = ran.evidence.plants.iter().filter(|run| run.undecided).count();
+    let count = |with: fn(&PlantRun) -> bool| ran.evidence.plants.iter().filter(|run| with(run)).count();
     let rate = match ran.interval {
         Some((low, high)) => format!(
             "false negatives {missed} of {planted}: {:.1} % (95 % {:.1}-{:.1})",
@@ -153,7 +143,6 @@ fn answer(ran: &Ran) -> String {
         ),
         None => "false negatives n/a (n = 0)".to_owned(),
     };
-    let others = ran.evidence.plants.iter().filter(elsewhere).count();
     let logged = match (&ran.index, &ran.unlogged) {
         (Some(index), _) => format!(" · log index {index}"),
         (None, Some(reason)) => format!("\nnot logged: {reason}"),
@@ -164,7 +153,13 @@ fn answer(ran: &Ran) -> String {
         Outcome::Fail => "MISSED",
         Outcome::Indeterminate => "UNPROVEN",
     };
-    format!("{word}  {rate}; {others} caught by another control, {undecided} blocked as undecided{logged}\n")
+    format!(
+        "{} caught, {} held as undecided, {} stopped elsewhere, {} not judged\n{word}  {rate}{logged}\n",
+        count(|run| run.result == PlantResult::Caught && !run.undecided),
+        count(|run| run.result == PlantResult::Caught && run.undecided),
+        count(|run| run.result == PlantResult::CaughtElsewhere),
+        count(|run| run.result == PlantResult::NotJudged),
+    )
 }
 
 fn ran_json(ran: &Ran) -> Value {

@@ -405,3 +405,55 @@ impl Progress for Relay {
 
     fn note(&self, _: &str) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_plant_is_found_by_its_id_and_expects_a_control_that_exists() {
+        let ids: BTreeSet<&str> = plants().iter().map(|entry| entry.id).collect();
+        assert_eq!(ids.len(), plants().len());
+        for entry in plants() {
+            assert!(page(&format!("plant/{}", entry.id)).is_some(), "{}", entry.id);
+            assert!(!entry.fix.is_empty(), "{}", entry.id);
+            if let Blocks::Control(id) = entry.blocks {
+                let control = policy::controls().iter().find(|control| control.id == id);
+                assert!(
+                    control.is_some_and(|control| control.stages.contains(&entry.stage)),
+                    "{}",
+                    entry.id
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn only_names_plants_that_exist() {
+        assert_eq!(
+            chosen(&["plant/secret-token".to_owned(), "secret-token".to_owned()])
+                .unwrap()
+                .len(),
+            1
+        );
+        assert!(chosen(&["secret-tokn".to_owned()]).is_err());
+        assert_eq!(chosen(&[]).unwrap().len(), plants().len());
+    }
+
+    #[test]
+    fn how_a_release_ended_is_the_answer() {
+        let answer = |error, blocks| answer_of(Err(error), blocks).map(|answered| answered.result);
+        let refused = || Error::refused("changed", "");
+        assert_eq!(answer(refused(), Blocks::Refusal).unwrap(), PlantResult::Caught);
+        assert_eq!(
+            answer(refused(), Blocks::Control("no-secrets")).unwrap(),
+            PlantResult::CaughtElsewhere
+        );
+        // An error of the tool is no block that anybody could rely on.
+        let failed = Error::failed("write", "no space left");
+        assert_eq!(answer(failed, Blocks::Refusal).unwrap(), PlantResult::NotJudged);
+        assert!(answer(Error::Cancelled, Blocks::Refusal).is_err());
+    }
+}

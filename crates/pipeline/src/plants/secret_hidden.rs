@@ -27,7 +27,7 @@ pub const ENTRY: Entry = Entry {
     id: "secret-hidden",
     stage: Stage::Commit,
     blocks: Blocks::Control("no-secrets"),
-    fix: "see `proofmark explain control/no-secrets`; what the scan can't read must at least be a gap",
+    fix: "keep out of the tree what the scan doesn't open (`proofmark explain source`); until it does, only a gap that blocks is an answer",
     plan,
 };
 
