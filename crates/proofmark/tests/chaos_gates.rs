@@ -227,6 +227,29 @@ fn a_tree_that_does_not_pass_by_itself_proves_nothing() {
     assert_eq!(document["logIndex"], Value::Null);
 }
 
+/// Keys that were made before there was such a statement: the answer stands, and that it isn't logged is said.
+#[test]
+fn an_older_trust_root_lets_it_run_unlogged() {
+    let small = Small::committed();
+    assert_eq!(small.run(&["release", "--to", "commit"]).0, 0);
+    let path = small.folder.path().join("home/trust-root.json");
+    let mut root: Value = serde_json::from_slice(&std::fs::read(&path).expect("a trust root")).expect("JSON");
+    for allowance in root["allow"].as_array_mut().expect("a list") {
+        let predicates = allowance["predicates"].as_array_mut().expect("a list");
+        predicates.retain(|name| name != evidence::predicates::GATES);
+    }
+    std::fs::write(&path, evidence::to_canonical(&root)).expect("a trust root");
+    let _ = std::fs::remove_dir_all(small.tree.join(".proofmark"));
+    let _ = std::fs::remove_dir_all(small.folder.path().join("home/logs"));
+    let (code, document) = small.gates(&["--only", "secret-token"]);
+    assert_eq!((code, &document["logIndex"]), (0, &Value::Null));
+    assert!(
+        document["unlogged"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("gate-experiment"))
+    );
+}
+
 #[test]
 fn a_tree_without_git_is_copied() {
     let small = Small::new();

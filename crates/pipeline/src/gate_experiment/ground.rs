@@ -385,12 +385,12 @@ pub(crate) mod testing {
             Plan::NotHere { .. } => None,
         });
         let edits = plantings.flat_map(|planting| planting.commits.iter().flatten());
-        let found = edits.filter_map(|edit| match edit {
+        let mut found = edits.filter_map(|edit| match edit {
             Edit::Write(at, bytes) if at == path => Some(String::from_utf8(bytes.clone()).expect("text")),
             _ => None,
         });
         found
-            .last()
+            .next_back()
             .unwrap_or_else(|| panic!("nothing is written to {path}: {plans:?}"))
     }
 

@@ -34,8 +34,11 @@ pub const ENTRY: Entry = Entry {
 /// The largest that the configuration takes.
 const AGE_DAYS_MAX: i64 = 36_525;
 
+/// `None` where the configuration doesn't state it.
+type Change = fn(&mut toml::Table) -> Option<()>;
+
 fn plan(ground: &Ground<'_>) -> Vec<Plan> {
-    let changes: [(&str, &str, fn(&mut toml::Table) -> Option<()>); 4] = [
+    let changes: [(&str, &str, Change); 4] = [
         ("dependencies.deny", "nothing is denied any more", |config| {
             let deny = config.get_mut("dependencies")?.get_mut("deny")?.as_array_mut()?;
             deny.clear();
@@ -64,7 +67,7 @@ fn plan(ground: &Ground<'_>) -> Vec<Plan> {
             Some(())
         }),
     ];
-    let plans: Vec<Plan> = changes
+    changes
         .into_iter()
         .map(|(variant, what, change)| match ground.reconfigured(change) {
             Some(edit) => Plan::of(variant, what, vec![edit]),
@@ -73,8 +76,7 @@ fn plan(ground: &Ground<'_>) -> Vec<Plan> {
                 "proofmark.toml doesn't state it, or it is as wide as it can be",
             ),
         })
-        .collect();
-    plans
+        .collect()
 }
 
 #[cfg(test)]
