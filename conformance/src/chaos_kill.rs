@@ -137,7 +137,8 @@ impl Bench {
             .find(|entry| entry.id == id)
             .ok_or_else(|| format!("no fault is called `{id}`"))?;
         std::fs::write(tree.join("proofmark.toml"), settings(&rig.targets())).map_err(|error| error.to_string())?;
-        std::fs::write(tree.join("experiment.toml"), experiment(&rig.fault(), &rig.targets())?).map_err(|error| error.to_string())?;
+        std::fs::write(tree.join("experiment.toml"), experiment(&rig.fault(), &rig.targets())?)
+            .map_err(|error| error.to_string())?;
         Ok(Bench {
             rig,
             class: entry.undo_class,

@@ -10,6 +10,7 @@ static PAGES: &[(&str, &str)] = &[
     // Families of ids that have one page together: what may be wrong with a file, what may not have been looked at.
     ("chaos", include_str!("pages/experiment-file.md")),
     ("config", include_str!("pages/configuration.md")),
+    ("plant", include_str!("pages/plant.md")),
     ("source", include_str!("pages/not-read.md")),
     ("telemetry", include_str!("pages/log-not-read.md")),
     ("intel/no-database", include_str!("pages/no-database.md")),
@@ -30,6 +31,7 @@ pub fn page(id: &str) -> Option<String> {
         .or_else(|| chaos::page(id))
         .or_else(|| policy::page(id).map(doc))
         .or_else(|| canary::page(id).map(doc))
+        .or_else(|| crate::gate_experiment::page(id).map(doc))
         .or_else(|| crate::config::schema::manual(id.strip_prefix("config/")?))
 }
 
@@ -57,6 +59,7 @@ pub fn find(id: &str) -> Result<String, String> {
         "licence",
         "dependency",
         "ecosystem",
+        "plant",
     ] {
         if let Some(page) = page(&format!("{family}/{id}")) {
             return Ok(page);
@@ -90,6 +93,11 @@ pub fn ids() -> Vec<String> {
         canary::measures()
             .iter()
             .map(|measure| format!("canary/{}", measure.name)),
+    );
+    ids.extend(
+        crate::gate_experiment::plants()
+            .iter()
+            .map(|plant| format!("plant/{}", plant.id)),
     );
     ids.extend(dast::ids().into_iter().map(str::to_owned));
     ids.extend(packages::ids().into_iter().chain(intel::ids()).map(str::to_owned));

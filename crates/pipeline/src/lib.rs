@@ -19,11 +19,13 @@ mod evidence_log;
 pub mod explain;
 pub mod fault_proxy;
 mod gate;
+pub mod gate_experiment;
 pub mod home;
 pub mod init;
 mod inventory;
 pub mod log;
 pub mod metrics;
+mod plants;
 pub mod playbooks;
 mod process;
 pub mod progress;
@@ -43,6 +45,9 @@ pub use error::Error;
 pub use host::{now, random_seed};
 pub use process::{cancel_on_signals, helper_process};
 pub use run::{Clock, Random};
+
+// The generated list of `plants/` names its entries so.
+use gate_experiment::Entry;
 
 /// Names this tool in statements.
 pub const TOOL: &str = concat!("proofmark/", env!("CARGO_PKG_VERSION"));

@@ -3,10 +3,12 @@
 //! Every figure carries its n; a metric without a denominator says `n/a (n = 0)`, and what was never detected is
 //! counted as such, not dropped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use evidence::predicates::{self, Attempt, ChaosExperiment};
+use evidence::predicates::{self, Attempt, ChaosExperiment, GateExperiment, PlantResult};
 use evidence::{Digest, Logged, Stage, Statement, Verified};
+
+use crate::chaos::wilson;
 
 /// The five metrics of one attempt; the exposure rate is over every build in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,7 +19,8 @@ pub struct Metrics {
     pub exposure: Exposure,
     /// Share of findings that people recorded as false, from waivers; none are kept apart yet.
     pub false_positives: Option<(u64, u64)>,
-    /// Share of planted faults that no gate saw.
+    /// Planted commits, dependencies and artifacts that no gate blocked, of those a gate decided on; each plant as
+    /// it was last planted.
     pub false_negatives: Option<(u64, u64)>,
 }
 
@@ -67,7 +70,7 @@ pub fn fold(attempt: &Attempt, statements: &[Logged<Verified<Statement>>]) -> Me
         coverage: coverage(attempt, own()),
         exposure: exposure(statements),
         false_positives: None,
-        false_negatives: None,
+        false_negatives: false_negatives(statements),
     }
 }
 
@@ -105,6 +108,25 @@ fn exposure(statements: &[Logged<Verified<Statement>>]) -> Exposure {
         }
     }
     exposure
+}
+
+/// The last answer to each plant counts, in the order of the log: an old miss that a gate catches by now is none.
+fn false_negatives(statements: &[Logged<Verified<Statement>>]) -> Option<(u64, u64)> {
+    let experiments = statements
+        .iter()
+        .filter_map(|statement| statement.predicate_as::<GateExperiment>(predicates::GATES));
+    share_missed(experiments)
+}
+
+fn share_missed(experiments: impl Iterator<Item = GateExperiment>) -> Option<(u64, u64)> {
+    let mut last: BTreeMap<(String, String), PlantResult> = BTreeMap::new();
+    for run in experiments.flat_map(|experiment| experiment.plants) {
+        if run.result != PlantResult::NotJudged {
+            last.insert((run.plant, run.variant), run.result);
+        }
+    }
+    let missed = last.values().filter(|result| **result == PlantResult::Missed).count();
+    (!last.is_empty()).then_some((missed as u64, last.len() as u64))
 }
 
 impl Times {
@@ -188,16 +210,23 @@ pub fn duration_text(us: u64) -> String {
     }
 }
 
-/// A share with its n, or the honest nothing.
+/// A share with its n and its 95 % interval, or the honest nothing.
 pub fn share_text(share: Option<(u64, u64)>) -> String {
-    match share {
-        Some((hits, n)) if n > 0 => format!("{:.1} % (n {n})", hits as f64 * 100.0 / n as f64),
-        _ => "n/a (n = 0)".to_owned(),
+    match share.and_then(|(hits, n)| Some((hits, n, wilson(hits, n)?))) {
+        Some((hits, n, (low, high))) => format!(
+            "{:.1} % (n {n}, 95 % {:.1}-{:.1})",
+            hits as f64 * 100.0 / n as f64,
+            low * 100.0,
+            high * 100.0
+        ),
+        None => "n/a (n = 0)".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use evidence::predicates::PlantRun;
+
     use super::*;
 
     #[test]
@@ -222,6 +251,38 @@ mod tests {
         assert_eq!(Exposure::default().text(), "n/a (n = 0)");
         assert_eq!(share_text(None), "n/a (n = 0)");
         assert_eq!(share_text(Some((0, 0))), "n/a (n = 0)");
+    }
+
+    #[test]
+    fn each_plant_counts_as_it_was_last_planted() {
+        let run = |plant: &str, result| PlantRun {
+            plant: plant.to_owned(),
+            variant: String::new(),
+            what: String::new(),
+            stage: Stage::Commit,
+            expected: "no-secrets".to_owned(),
+            result,
+            by: Vec::new(),
+            stopped: None,
+            undecided: false,
+        };
+        let experiment = |plants| GateExperiment {
+            tree: Digest::of(b""),
+            configuration: Digest::of(b""),
+            policy: Digest::of(b""),
+            seed: "1".to_owned(),
+            clean: Stage::Commit,
+            plants,
+            not_applicable: Vec::new(),
+        };
+        let first = experiment(vec![run("a", PlantResult::Missed), run("b", PlantResult::Missed)]);
+        let then = experiment(vec![run("a", PlantResult::Caught), run("b", PlantResult::NotJudged)]);
+        assert_eq!(share_missed([first, then].into_iter()), Some((1, 2)));
+        assert_eq!(
+            share_missed([experiment(vec![run("a", PlantResult::NotJudged)])].into_iter()),
+            None
+        );
+        assert_eq!(share_text(Some((0, 20))), "0.0 % (n 20, 95 % 0.0-16.1)");
     }
 
     #[test]

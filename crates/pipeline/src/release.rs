@@ -201,17 +201,28 @@ pub(crate) fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJourna
 
 /// A folder for the temporary files of steps, made anew; it doesn't outlive the release.
 fn temporary_folder(store: &Store, journal: &UndoJournal) -> Result<PathBuf, Error> {
-    use std::os::unix::fs::DirBuilderExt;
+    let path = temporary_path(&store.id)?;
+    fresh_folder(journal, &path)?;
+    Ok(path)
+}
+
+/// Where temporary files of `name` lie: in `TMPDIR`, outside every tree.
+pub(crate) fn temporary_path(name: &str) -> Result<PathBuf, Error> {
     let base = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     let base = std::fs::canonicalize(&base).map_err(|error| Error::io("open", &base, &error))?;
-    let path = base.join(format!("proofmark-{}", store.id));
+    Ok(base.join(format!("proofmark-{name}")))
+}
+
+/// Makes a folder anew that only this user may enter. It stands in the undo journal first: whoever starts next
+/// removes it, should this process be killed.
+pub(crate) fn fresh_folder(journal: &UndoJournal, path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt;
     journal
-        .register_scratch(&path)
+        .register_scratch(path)
         .map_err(|error| Error::failed("open the undo journal", error))?;
-    remove_folder(&path)?;
-    let made = std::fs::DirBuilder::new().mode(0o700).create(&path);
-    made.map_err(|error| Error::io("create", &path, &error))?;
-    Ok(path)
+    remove_folder(path)?;
+    let made = std::fs::DirBuilder::new().mode(0o700).create(path);
+    made.map_err(|error| Error::io("create", path, &error))
 }
 
 /// What judges this release besides controls and their limits, one text each, for `controls-not-loosened`: whoever

@@ -21,6 +21,7 @@ pub fn run(cli: &Cli, command: &cli::Chaos, terminal: &Arc<Terminal>) -> Result<
         cli::Chaos::Plan(args) => plan(cli, args, terminal),
         cli::Chaos::Run(args) if args.ctk_compat => crate::chaos_ctk::run(args, cli.quiet, cli.verbose),
         cli::Chaos::Run(args) => experiment(cli, args, terminal),
+        cli::Chaos::Gates(args) => crate::chaos_gates::run(cli, args, terminal),
         cli::Chaos::Approve(args) => approve(cli, args, terminal),
         cli::Chaos::Proxy(args) => crate::chaos_proxy::run(args, terminal),
         cli::Chaos::Stop { path } => stop(path),

@@ -215,6 +215,8 @@ pub enum Chaos {
     /// Run an experiment against declared targets; everything is undone on every way out
     #[cfg(unix)]
     Run(crate::chaos_ctk::Run),
+    /// Plant known-bad commits, dependencies and artifacts in a throwaway branch, and count what the gates miss
+    Gates(ChaosGates),
     /// Approve an experiment as it is, with the approver's keys and until a day
     Approve(ChaosApprove),
     /// Stop the experiment that runs here, and wait until everything is undone
@@ -231,6 +233,22 @@ pub enum Chaos {
         #[arg(default_value = ".")]
         path: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct ChaosGates {
+    /// Folder of proofmark.toml
+    #[arg(default_value = ".")]
+    pub path: PathBuf,
+    /// Plant only this one; may be given several times. `proofmark explain` lists them as plant/ID
+    #[arg(long, value_name = "ID")]
+    pub only: Vec<String>,
+    /// What is planted is made from this number; default: a new one each time, which is printed
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

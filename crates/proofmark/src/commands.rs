@@ -276,7 +276,8 @@ fn release_json(report: &report::Report, bundle: &str) -> Value {
                 "artifacts": metrics.exposure.in_artifacts, "logs": metrics.exposure.in_logs,
                 "builds": metrics.exposure.builds, "unscanned": metrics.exposure.unscanned,
             },
-            "falsePositives": Value::Null, "falseNegatives": Value::Null,
+            "falsePositives": Value::Null,
+            "falseNegatives": metrics.false_negatives.map(|(missed, planted)| json!({"missed": missed, "planted": planted})),
         },
         "logSize": report.log_size, "statements": report.statements, "bundle": bundle,
     })

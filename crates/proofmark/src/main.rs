@@ -5,6 +5,7 @@
 mod chaos;
 #[cfg(unix)]
 mod chaos_ctk;
+mod chaos_gates;
 mod chaos_proxy;
 mod cli;
 mod commands;

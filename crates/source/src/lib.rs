@@ -23,6 +23,7 @@ mod suppress;
 mod tests;
 mod walk;
 
+pub use checks::{base62_6, crc32};
 pub use redact::{Redactor, VALUE_BYTES_MIN};
 pub use repository::{Head, Revision, file_at, file_at_head, head, paths_at};
 pub use rule::{Candidate, Find, Rule, Validation, page, rules, rules_digest};

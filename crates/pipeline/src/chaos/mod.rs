@@ -274,7 +274,7 @@ pub fn rehearsed(options: &Options) -> Result<Vec<Rehearsed>, Error> {
 }
 
 /// The Wilson score interval (Wilson 1927) of a share.
-fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
+pub(crate) fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
     if trials == 0 {
         return None;
     }
