@@ -50,13 +50,13 @@ pub mod process;
 #[cfg(target_os = "linux")]
 mod processes_linux;
 mod read;
+mod record;
 mod redis;
 mod reload;
 mod replaced;
 mod run;
 mod settings;
 pub mod strike;
-mod swap;
 mod target;
 mod tls;
 #[cfg(unix)]

@@ -15,8 +15,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::dial::dial;
+use crate::files::Location;
+use crate::replaced::Replacement;
 use crate::strike::{Record, Undone};
-use crate::swap::{self, Swap};
 use crate::target::Target;
 
 /// A line of the server has at most so many bytes; so has a message that comes between.
@@ -46,8 +47,9 @@ impl Reconfigured<'_> {
                 self.target.name
             ));
         }
-        let after = self.edited(edit)?;
-        Ok(Swap::of_file(&self.target.path("config")?, after.as_bytes())?.record())
+        let file = Location::declared(self.target, "config")?;
+        let after = edit(&file.text(self.target)?)?;
+        Ok(Replacement::to(self.target, &file, after.as_bytes())?.record())
     }
 
     /// Replaces the file, has it read, and waits until it is `in_force`.
@@ -57,10 +59,9 @@ impl Reconfigured<'_> {
         edit: impl Fn(&str) -> Result<String, String>,
         in_force: impl Fn() -> Result<bool, String>,
     ) -> Result<(), String> {
-        let swap = Swap::of(record)?;
-        if !swap.is_in_place()? {
-            swap.put(self.edited(edit)?.as_bytes())?;
-        }
+        let replacement = Replacement::of(record)?;
+        let make = |old| edit(&replacement.location().utf8(old)?).map(String::into_bytes);
+        replacement.apply(self.target, make)?;
         // Reading it again cuts who is logging in just then, so that it is not done for nothing.
         if in_force() == Ok(true) {
             return Ok(());
@@ -78,19 +79,13 @@ impl Reconfigured<'_> {
         record: &Record,
         in_force: impl Fn() -> Result<bool, String>,
     ) -> Result<Undone, String> {
-        let undone = Swap::of(record)?.take_back()?;
+        let undone = Replacement::of(record)?.take_back(self.target)?;
         // Where the server still heeds the original, or doesn't run, there is nothing to read again.
         let heeded = undone != Undone::Restored || self.process()?.is_none() || !in_force()?;
         if heeded || !self.reload()? || wait_until(|| Ok(!in_force()?)) {
             return Ok(undone);
         }
         Err("the configuration is back, and the server does not heed it".to_owned())
-    }
-
-    fn edited(self, edit: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
-        let text = swap::read(&self.target.path("config")?)?;
-        let text = String::from_utf8(text).map_err(|_| "the configuration is not UTF-8".to_owned())?;
-        edit(&text)
     }
 
     /// False where there is no server to read it.

@@ -14,9 +14,10 @@ use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::compare::{Change, text};
+use crate::compare::Change;
 use crate::dial::dial;
 use crate::read::Section;
+use crate::record::text;
 use crate::strike::{Record, Undone};
 use crate::target::Target;
 
