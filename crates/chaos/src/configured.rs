@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -18,10 +17,6 @@ use crate::reload;
 use crate::replaced::Replacement;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::Target;
-use crate::tls::connect;
-
-/// A longer answer of a service is cut.
-const ANSWER_BYTES_MAX: u64 = 256 << 10;
 
 /// One edit of the configuration of a service.
 pub(crate) trait ConfigEdit: Send + Sync + fmt::Debug {
@@ -96,26 +91,6 @@ pub(crate) fn edit_servers(
         return Err(format!("the `server` block of `{address}` has no {what}"));
     }
     Ok(config.with(edits))
-}
-
-/// Status and body of a plain HTTP request, `None` where no HTTP comes back. `Err` when there is no connection.
-pub(crate) fn get(target: &Target, address: &str, path: &str) -> Result<Option<(u16, String)>, String> {
-    let mut stream = connect(address)?;
-    let host = target.optional("server_name").unwrap_or(address);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: proofmark\r\nConnection: close\r\n\r\n");
-    let mut answer = Vec::new();
-    let exchanged = stream
-        .write_all(request.as_bytes())
-        .and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer));
-    if exchanged.is_err() && answer.is_empty() {
-        return Ok(None);
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    let status = answer
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.get(2..5)?.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok(status.map(|status| (status, body.to_owned())))
 }
 
 #[derive(Debug)]

@@ -34,6 +34,7 @@ mod haproxy;
 pub mod health;
 #[cfg(target_os = "linux")]
 mod held_linux;
+mod http;
 mod intrusion;
 pub mod journal;
 mod ladder;

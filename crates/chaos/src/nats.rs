@@ -207,6 +207,20 @@ pub(crate) fn subscribe(target: &Target, subject: &str) -> Result<Said, String> 
     }
 }
 
+/// `Ok` when the target's user can log in and is answered. Where the target declares no user, the server's asking for
+/// one is an answer too; so is its asking for TLS.
+pub(crate) fn ping(target: &Target) -> Result<(), String> {
+    if asks_for_tls(&greet(target)?.1) {
+        return Ok(());
+    }
+    let user = target.optional("user");
+    match (connect(target, user.is_none())?, user) {
+        ((mut stream, Said::Welcome), _) => ask(&mut stream, "PING\r\n", "PONG").map(drop),
+        ((_, Said::Refused), None) => Ok(()),
+        ((_, Said::Refused), Some(user)) => Err(format!("NATS refuses `{user}`")),
+    }
+}
+
 /// A server that reads its configuration cuts whoever is logging in, in the words of a refusal: so one is believed the
 /// second time.
 fn connect(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream>, Said), String> {
@@ -219,9 +233,8 @@ fn connect(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream>, Sa
 }
 
 fn connect_once(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream>, Said), String> {
-    let mut stream = BufReader::new(dial(target.text("address")?, None)?);
-    let info = line(&mut stream)?;
-    if info.contains("\"tls_required\":true") {
+    let (mut stream, info) = greet(target)?;
+    if asks_for_tls(&info) {
         return Err("this server asks for TLS, which this probe does not speak".to_owned());
     }
     let mut connect = json!({"verbose": true, "pedantic": false, "lang": "proofmark", "version": "1"});
@@ -232,6 +245,20 @@ fn connect_once(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream
     // Nothing is sent behind it before it is answered: a server that closes would destroy its answer by that.
     let said = ask(&mut stream, &format!("CONNECT {connect}\r\n"), "+OK")?;
     Ok((stream, said))
+}
+
+/// The connection, and the server's `INFO`.
+fn greet(target: &Target) -> Result<(BufReader<TcpStream>, String), String> {
+    let mut stream = BufReader::new(dial(target.text("address")?, None)?);
+    let info = line(&mut stream)?;
+    if !info.starts_with("INFO ") {
+        return Err("what answers is no NATS server".to_owned());
+    }
+    Ok((stream, info))
+}
+
+fn asks_for_tls(info: &str) -> bool {
+    info.contains("\"tls_required\":true")
 }
 
 /// Sends, and reads up to a word or a refusal.

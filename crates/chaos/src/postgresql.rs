@@ -168,6 +168,12 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
+/// `Ok` when the target's user can log in and is answered.
+pub(crate) fn ping(target: &Target) -> Result<(), String> {
+    Session::open(target)?.value("SELECT 1::text", &[])?;
+    Ok(())
+}
+
 /// True when a login is refused with a certain code, false when it works.
 pub(crate) fn login_refused(target: &Target, code: &str) -> Result<bool, String> {
     match Session::open(target) {

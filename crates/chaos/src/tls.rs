@@ -92,6 +92,16 @@ pub(crate) fn meet_with(
     Ok(Met::Trusted(seen.map(|leaf| leaf.to_vec()).unwrap_or_default()))
 }
 
+/// `Ok` when a client that verifies gets through the handshake.
+pub(crate) fn ping(target: &Target) -> Result<(), String> {
+    match meet(target)? {
+        Met::Trusted(_) => Ok(()),
+        Met::Refused(problem) => Err(format!("a verifying client refuses its certificate: {problem}")),
+        Met::Broken(problem) => Err(format!("the handshake fails: {problem}")),
+        Met::Closed(reason) => Err(format!("the handshake breaks off: {reason}")),
+    }
+}
+
 /// A connection on which each step ends in time for the next one.
 pub(crate) fn connect(address: &str) -> Result<TcpStream, String> {
     dial_within(address, None, Duration::from_millis(HANDSHAKE_STEP_MS_MAX))

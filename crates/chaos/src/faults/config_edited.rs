@@ -41,9 +41,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::configured::{ConfigEdit, edited, get};
+use crate::configured::{ConfigEdit, edited};
 use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::files::{self, Location};
+use crate::http::get;
 use crate::read::Section;
 use crate::replaced::Replacement;
 use crate::target::{Target, TargetKind};
