@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use crate::record;
 use crate::strike::{Record, Undone};
 
 /// Keys of a record.
@@ -39,10 +40,9 @@ impl Change {
     }
 
     pub(crate) fn of(record: &Record) -> Result<Change, String> {
-        let value = |key: &str| record.get(key).cloned().ok_or_else(|| missing(key));
         Ok(Change {
-            before: value(BEFORE)?,
-            after: value(AFTER)?,
+            before: record::value(record, BEFORE)?.clone(),
+            after: record::value(record, AFTER)?.clone(),
         })
     }
 
@@ -69,15 +69,6 @@ impl Change {
         }
         Err(format!("it was put back, and is `{}` all the same", plain(&again)))
     }
-}
-
-/// A text of a record.
-pub(crate) fn text<'r>(record: &'r Record, key: &str) -> Result<&'r str, String> {
-    record.get(key).and_then(Value::as_str).ok_or_else(|| missing(key))
-}
-
-fn missing(key: &str) -> String {
-    format!("the record has no `{key}`")
 }
 
 fn plain(value: &Value) -> String {

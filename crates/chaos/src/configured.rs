@@ -4,24 +4,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::fault::{Entry, Fault};
+use crate::files::Location;
 use crate::nginx::{Config, Directive, Edit};
 use crate::permit::Permit;
 use crate::read::Section;
 use crate::reload;
-use crate::replaced::{Replacement, contents};
+use crate::replaced::Replacement;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::Target;
-use crate::tls::connect;
-
-/// A longer answer of a service is cut.
-const ANSWER_BYTES_MAX: u64 = 256 << 10;
 
 /// One edit of the configuration of a service.
 pub(crate) trait ConfigEdit: Send + Sync + fmt::Debug {
@@ -34,8 +29,8 @@ pub(crate) trait ConfigEdit: Send + Sync + fmt::Debug {
     fn action(&self) -> String;
 
     /// The file that is edited.
-    fn file(&self, target: &Target) -> Result<PathBuf, String> {
-        target.path("config")
+    fn file(&self, target: &Target) -> Result<Location, String> {
+        Location::declared(target, "config")
     }
 
     /// What else has to be so before.
@@ -98,34 +93,8 @@ pub(crate) fn edit_servers(
     Ok(config.with(edits))
 }
 
-/// Status and body of a plain HTTP request, `None` where no HTTP comes back. `Err` when there is no connection.
-pub(crate) fn get(target: &Target, address: &str, path: &str) -> Result<Option<(u16, String)>, String> {
-    let mut stream = connect(address)?;
-    let host = target.optional("server_name").unwrap_or(address);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: proofmark\r\nConnection: close\r\n\r\n");
-    let mut answer = Vec::new();
-    let exchanged = stream
-        .write_all(request.as_bytes())
-        .and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer));
-    if exchanged.is_err() && answer.is_empty() {
-        return Ok(None);
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    let status = answer
-        .strip_prefix("HTTP/1.")
-        .and_then(|rest| rest.get(2..5)?.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok(status.map(|status| (status, body.to_owned())))
-}
-
 #[derive(Debug)]
 struct Edited<E>(E);
-
-impl<E: ConfigEdit> Edited<E> {
-    fn text(&self, path: &std::path::Path) -> Result<String, String> {
-        String::from_utf8(contents(path)?).map_err(|_| format!("`{}` is not text", path.display()))
-    }
-}
 
 impl<E: ConfigEdit> Strike for Edited<E> {
     fn parameters(&self) -> BTreeMap<String, Value> {
@@ -149,24 +118,19 @@ impl<E: ConfigEdit> Strike for Edited<E> {
     fn survey(&self, site: &Site) -> Result<Record, String> {
         let target = site.target(self.0.target())?;
         self.0.survey(target)?;
-        let path = self.0.file(target)?;
-        let before = self.text(&path)?;
-        let after = self.0.edit(target, &before)?;
-        Ok(Replacement::survey(&path, before.as_bytes(), after.as_bytes())?.record())
+        let file = self.0.file(target)?;
+        let after = self.0.edit(target, &file.text(target)?)?;
+        Ok(Replacement::to(target, &file, after.as_bytes())?.record())
     }
 
     fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
         let target = site.target(self.0.target())?;
         let replacement = Replacement::of(record)?;
-        let now = self.text(replacement.path())?;
-        let after = if replacement.stands()? {
-            now
-        } else {
-            self.0.edit(target, &now)?
+        let make = |old| {
+            let text = replacement.location().utf8(old)?;
+            Ok(self.0.edit(target, &text)?.into_bytes())
         };
-        reload::put_in(&replacement, after.as_bytes(), target, || {
-            self.0.bites(target, &replacement)
-        })
+        reload::put_in(&replacement, target, make, || self.0.bites(target, &replacement))
     }
 
     fn bites(&self, site: &Site, record: &Record) -> Result<bool, String> {

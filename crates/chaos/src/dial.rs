@@ -12,8 +12,12 @@ pub(crate) const DIAL_MS_MAX: u64 = 1_000;
 
 /// Connects to `address`, host:port. `from` is the address of this host that the other side sees.
 pub(crate) fn dial(address: &str, from: Option<IpAddr>) -> Result<TcpStream, String> {
+    dial_within(address, from, Duration::from_millis(DIAL_MS_MAX))
+}
+
+/// The same with another limit of each step.
+pub(crate) fn dial_within(address: &str, from: Option<IpAddr>, limit: Duration) -> Result<TcpStream, String> {
     let failed = |error: std::io::Error| format!("`{address}` can't be reached: {error}");
-    let limit = Duration::from_millis(DIAL_MS_MAX);
     let to = address
         .to_socket_addrs()
         .map_err(failed)?

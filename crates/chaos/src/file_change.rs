@@ -1,7 +1,8 @@
 //! A fault that changes one file of a target: one strike for all of them, each of which is data and a function.
 //!
 //! It deliberately knows no format: what a file holds is the business of the fault that rewrites it.
-//! Start reading at [`FileChange`]; how a change is made and taken back stands in [`crate::files`].
+//! Start reading at [`FileChange`]; how a change is made and taken back stands in [`crate::replaced`]
+//! and [`crate::files`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,9 +11,11 @@ use evidence::Digest;
 use serde_json::Value;
 
 use crate::fault::{Entry, Fault};
-use crate::files::{self, Capabilities, Exchange, Immutability, ModeChange, Planting, Swap, Withdrawal, recorded};
+use crate::files::{self, Capabilities, Exchange, Immutability, Location, ModeChange, Planting, Withdrawal};
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::record;
+use crate::replaced::Replacement;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::Target;
 
@@ -119,7 +122,7 @@ impl FileChange {
     fn is_beside(&self, target: &Target, record: &Record) -> Result<bool, String> {
         let Some(partner) = &self.partner else { return Ok(true) };
         let digest = Digest::of(&files::contents(target, partner)?).hex();
-        Ok(digest == recorded(record, PARTNER_KEY)?)
+        Ok(digest == record::text(record, PARTNER_KEY)?)
     }
 
     pub(crate) fn boxed(self, entry: &'static Entry) -> Option<Box<dyn Fault>> {
@@ -162,9 +165,9 @@ impl Strike for FileChange {
         let mut record = match &self.how {
             How::Rewritten(rewrite) => {
                 let new = rewrite(target, &files::contents(target, &path)?)?;
-                Swap::to(target, &path, &new)?.record()
+                Replacement::to(target, &Location::Below(path.clone()), &new)?.record()
             }
-            How::Silenced => Swap::of_log(target, &path, &[])?.record(),
+            How::Silenced => Replacement::unread(target, &Location::Below(path.clone()), &[])?.record(),
             How::Withdrawn => Withdrawal::to(target, &path)?.record(),
             How::Exchanged(other) => Exchange::to(target, &path, other)?.record(),
             How::Planted(from) => Planting::to(target, &path, &files::contents(target, from)?)?.record(),
@@ -186,14 +189,14 @@ impl Strike for FileChange {
     fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
         let target = site.target(&self.target)?;
         match &self.how {
-            How::Rewritten(rewrite) => Swap::of(record)?.apply(target, |old| rewrite(target, &old)),
-            How::Silenced => Swap::of(record)?.apply(target, |_| Ok(Vec::new())),
+            How::Rewritten(rewrite) => Replacement::of(record)?.apply(target, |old| rewrite(target, &old)),
+            How::Silenced => Replacement::of(record)?.apply(target, |_| Ok(Vec::new())),
             How::Withdrawn => Withdrawal::of(record)?.apply(target),
             How::Exchanged(_) => Exchange::of(record)?.apply(target),
             How::Planted(from) => Planting::of(record)?.apply(target, &files::contents(target, from)?),
-            How::Incapable => Capabilities::of(record)?.remove(target, recorded(record, "path")?),
+            How::Incapable => Capabilities::of(record)?.remove(target, record::text(record, "path")?),
             How::Permitted(_) | How::Unwritable => {
-                let path = recorded(record, "path")?;
+                let path = record::text(record, "path")?;
                 match Immutability::of(record)? {
                     Some(immutability) => immutability.apply(target, path),
                     None => ModeChange::of(record)?.apply(&files::open(target, path)?),
@@ -205,19 +208,18 @@ impl Strike for FileChange {
     fn bites(&self, site: &Site, record: &Record) -> Result<bool, String> {
         let target = site.target(&self.target)?;
         match &self.how {
-            How::Rewritten(_) => Ok(Swap::of(record)?.is_applied(target)? && self.is_beside(target, record)?),
-            How::Silenced => Swap::of(record)?.is_applied(target),
+            How::Rewritten(_) => Ok(Replacement::of(record)?.is_applied(target)? && self.is_beside(target, record)?),
+            How::Silenced => Replacement::of(record)?.is_applied(target),
             How::Withdrawn => Withdrawal::of(record)?.is_applied(target),
             How::Exchanged(_) => Exchange::of(record)?.is_applied(target),
             How::Planted(_) => Planting::of(record)?.is_applied(target),
-            How::Incapable => Capabilities::are_missing(target, recorded(record, "path")?),
+            How::Incapable => Capabilities::are_missing(target, record::text(record, "path")?),
             How::Permitted(_) | How::Unwritable => {
-                let path = recorded(record, "path")?;
+                let path = record::text(record, "path")?;
                 if Immutability::of(record)?.is_some() {
                     return Immutability::is_applied(target, path);
                 }
-                let file = files::open(target, path)?;
-                Ok(ModeChange::of(record)?.is_made(files::mode(&file)?))
+                ModeChange::of(record)?.is_made(&files::open(target, path)?)
             }
         }
     }
@@ -226,19 +228,19 @@ impl Strike for FileChange {
         let target = site.target(&self.target)?;
         match &self.how {
             How::Rewritten(_) | How::Silenced => {
-                let swap = Swap::of(record)?;
+                let replacement = Replacement::of(record)?;
                 // What fits to the new contents has come since: the old ones would fit to nothing.
-                if swap.is_applied(target).unwrap_or(false) && !self.is_beside(target, record).unwrap_or(false) {
-                    return Ok(swap.left(" has a partner that"));
+                if replacement.is_applied(target).unwrap_or(false) && !self.is_beside(target, record).unwrap_or(false) {
+                    return Ok(replacement.left(" has a partner that"));
                 }
-                swap.take_back(target)
+                replacement.take_back(target)
             }
             How::Withdrawn => Withdrawal::of(record)?.take_back(target),
             How::Exchanged(_) => Exchange::of(record)?.take_back(target),
             How::Planted(_) => Planting::of(record)?.take_back(target),
-            How::Incapable => Capabilities::of(record)?.take_back(target, recorded(record, "path")?),
+            How::Incapable => Capabilities::of(record)?.take_back(target, record::text(record, "path")?),
             How::Permitted(_) | How::Unwritable => {
-                let path = recorded(record, "path")?;
+                let path = record::text(record, "path")?;
                 if let Some(immutability) = Immutability::of(record)? {
                     return immutability.take_back(target, path);
                 }
@@ -253,9 +255,6 @@ impl Strike for FileChange {
 
 fn permitted(target: &Target, path: &str, permit: fn(u32) -> u32) -> Result<Record, String> {
     let file = files::open(target, path)?;
-    let before = files::mode(&file)?;
-    if permit(before) == before {
-        return Err(format!("it would leave `{path}` as it is"));
-    }
-    Ok(ModeChange::to(&file, permit(before))?.record())
+    let change = ModeChange::to(&file, permit).map_err(|reason| format!("`{path}`: {reason}"))?;
+    Ok(change.record())
 }

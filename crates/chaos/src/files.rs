@@ -1,16 +1,22 @@
-//! What faults on files share: a path below a target's root that is reached without following links out of it, and
-//! changes that are taken back only where nobody else has changed the same since.
+//! What faults on files share: where a file is ([`Location`]), which for a path below a target's root is reached
+//! without following links out of it; and changes that are taken back only where nobody else has changed the same
+//! since. The contents of a file are [`crate::replaced`]'s.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use evidence::Digest;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fchmod, openat2};
 use rustix::io::Errno;
+use serde_json::Value;
 
+use crate::compare::Change;
 use crate::read::Section;
+use crate::record;
 use crate::strike::{Record, Undone};
 use crate::target::Target;
 
@@ -19,7 +25,7 @@ pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Behind a dot, what the name of a kept original or of a withdrawn file begins with.
 const KEPT_PREFIX: &str = ".proofmark-kept-";
 /// Only its owner may read what is kept.
-const KEPT_MODE: u32 = 0o600;
+pub(crate) const KEPT_MODE: u32 = 0o600;
 
 /// A path below a target's root: relative, no `..`.
 pub(crate) fn read_path(section: &Section<'_>, key: &str) -> Option<String> {
@@ -59,9 +65,7 @@ pub(crate) fn reach(target: &Target, path: &str, flags: OFlags) -> Result<OwnedF
 
 /// The permissions of a file.
 pub(crate) fn mode(file: &OwnedFd) -> Result<u32, String> {
-    rustix::fs::fstat(file)
-        .map(|stat| stat.st_mode & 0o7777)
-        .map_err(|error| std::io::Error::from(error).to_string())
+    rustix::fs::fstat(file).map(|stat| stat.st_mode & 0o7777).map_err(told)
 }
 
 /// A file's contents, bounded.
@@ -70,26 +74,17 @@ pub(crate) fn contents(target: &Target, path: &str) -> Result<Vec<u8>, String> {
     read_whole(&file, path)
 }
 
-/// What a record says under `key`.
-pub(crate) fn recorded<'r>(record: &'r Record, key: &str) -> Result<&'r str, String> {
-    let text = record.get(key).and_then(serde_json::Value::as_str);
-    text.ok_or_else(|| format!("the record has no `{key}`"))
-}
-
-pub(crate) fn recorded_number(record: &Record, key: &str) -> Result<u64, String> {
-    let number = record.get(key).and_then(serde_json::Value::as_u64);
-    number.ok_or_else(|| format!("the record has no `{key}`"))
-}
-
-fn recorded_digest(record: &Record, key: &str) -> Result<Digest, String> {
-    recorded(record, key)?
-        .parse()
-        .map_err(|_| format!("`{key}` of the record is no digest"))
+/// The same of an absolute path, whose links are followed.
+pub(crate) fn contents_at(path: &Path) -> Result<Vec<u8>, String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(|error| format!("`{}`: {}", path.display(), told(error)))?;
+    read_whole(&File::from(file), &path.display().to_string())
 }
 
 /// The name of what is kept: never a path, so that no record leads out of the folder.
-fn recorded_kept(record: &Record) -> Result<String, String> {
-    let kept = recorded(record, "kept")?;
+pub(crate) fn recorded_kept(record: &Record) -> Result<String, String> {
+    let kept = record::text(record, "kept")?;
     if !kept.starts_with(KEPT_PREFIX) || kept.contains('/') {
         return Err("`kept` of the record is no name of a kept file".to_owned());
     }
@@ -101,14 +96,79 @@ pub(crate) fn told(error: Errno) -> String {
     std::io::Error::from(error).to_string()
 }
 
+/// A file of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// A path below the target's `root`.
+    Below(String),
+    /// An absolute path, no link, that the target's declaration leads to.
+    At(String),
+}
+
+impl Location {
+    /// The file that a key of the target's declaration names: `config`, `certificate_file`. A link is followed to it.
+    pub(crate) fn declared(target: &Target, key: &str) -> Result<Location, String> {
+        let path = target.text(key)?;
+        let found = std::fs::canonicalize(path).map_err(|error| format!("`{path}`: {error}"))?;
+        let found = found.into_os_string().into_string();
+        Ok(Location::At(found.map_err(|_| format!("`{path}` is not UTF-8"))?))
+    }
+
+    pub(crate) fn of(record: &Record) -> Result<Location, String> {
+        if record.contains_key("file") {
+            return Ok(Location::At(record::text(record, "file")?.to_owned()));
+        }
+        Ok(Location::Below(record::text(record, "path")?.to_owned()))
+    }
+
+    /// Key and value of a record.
+    pub(crate) fn record(&self) -> (&'static str, Value) {
+        match self {
+            Location::Below(path) => ("path", path.clone().into()),
+            Location::At(path) => ("file", path.clone().into()),
+        }
+    }
+
+    pub(crate) fn place(&self, target: &Target) -> Result<Place, String> {
+        match self {
+            Location::Below(path) => Place::of(target, path),
+            Location::At(path) => Place::at(Path::new(path)),
+        }
+    }
+
+    /// A file's contents, bounded.
+    pub(crate) fn read(&self, target: &Target) -> Result<Vec<u8>, String> {
+        match self {
+            Location::Below(path) => contents(target, path),
+            Location::At(path) => contents_at(Path::new(path)),
+        }
+    }
+
+    /// The same of a file of text.
+    pub(crate) fn text(&self, target: &Target) -> Result<String, String> {
+        self.utf8(self.read(target)?)
+    }
+
+    pub(crate) fn utf8(&self, bytes: Vec<u8>) -> Result<String, String> {
+        String::from_utf8(bytes).map_err(|_| format!("`{self}` is not text"))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Location::Below(path) | Location::At(path)) = self;
+        f.write_str(path)
+    }
+}
+
 /// The folder of a file, and the file's name in it: what a rename needs.
-struct Place {
+pub(crate) struct Place {
     folder: OwnedFd,
-    name: String,
+    pub name: String,
 }
 
 impl Place {
-    fn of(target: &Target, path: &str) -> Result<Place, String> {
+    pub(crate) fn of(target: &Target, path: &str) -> Result<Place, String> {
         let (above, name) = match path.rsplit_once('/') {
             Some((above, name)) => (above, name),
             None => (".", path),
@@ -119,8 +179,21 @@ impl Place {
         })
     }
 
+    fn at(path: &Path) -> Result<Place, String> {
+        let (folder, name) = path
+            .parent()
+            .zip(path.file_name().and_then(|name| name.to_str()))
+            .ok_or_else(|| format!("`{}` is no path of a file", path.display()))?;
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        Ok(Place {
+            folder: rustix::fs::openat(CWD, folder, flags, Mode::empty())
+                .map_err(|error| format!("`{}`: {}", folder.display(), told(error)))?,
+            name: name.to_owned(),
+        })
+    }
+
     /// `None` where there is nothing of that name.
-    fn stat(&self, name: &str) -> Result<Option<Stat>, String> {
+    pub(crate) fn stat(&self, name: &str) -> Result<Option<Stat>, String> {
         match rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
@@ -128,39 +201,54 @@ impl Place {
         }
     }
 
-    fn rename(&self, from: &str, to: &str, flags: RenameFlags) -> Result<(), String> {
-        rustix::fs::renameat_with(&self.folder, from, &self.folder, to, flags).map_err(told)?;
+    pub(crate) fn rename(&self, from: &str, to: &str, flags: RenameFlags) -> Result<(), String> {
+        self.try_rename(from, to, flags).map_err(told)
+    }
+
+    pub(crate) fn try_rename(&self, from: &str, to: &str, flags: RenameFlags) -> Result<(), Errno> {
+        rustix::fs::renameat_with(&self.folder, from, &self.folder, to, flags)?;
         self.sync()
     }
 
-    fn remove(&self, name: &str) -> Result<(), String> {
+    /// Another name of the same file.
+    pub(crate) fn link(&self, from: &str, to: &str) -> Result<(), String> {
+        rustix::fs::linkat(&self.folder, from, &self.folder, to, AtFlags::empty()).map_err(told)?;
+        self.sync().map_err(told)
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<(), String> {
         match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => self.sync(),
+            Ok(()) => self.sync().map_err(told),
+            Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(told(error)),
         }
     }
 
-    fn sync(&self) -> Result<(), String> {
-        rustix::fs::fsync(&self.folder).map_err(told)
+    /// Makes its names durable, where the file system has that.
+    fn sync(&self) -> Result<(), Errno> {
+        match rustix::fs::fsync(&self.folder) {
+            Err(Errno::INVAL) => Ok(()),
+            done => done,
+        }
     }
 
-    fn open(&self, name: &str, flags: OFlags) -> Result<OwnedFd, String> {
+    pub(crate) fn open(&self, name: &str, flags: OFlags) -> Result<OwnedFd, String> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.folder, name, flags, Mode::from_raw_mode(KEPT_MODE)).map_err(told)
     }
 
     /// The contents of a regular file; a link is not followed.
-    fn read(&self, name: &str) -> Result<Vec<u8>, String> {
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>, String> {
         let file = File::from(self.open(name, OFlags::RDONLY | OFlags::NONBLOCK)?);
         read_whole(&file, name)
     }
 
-    fn digest(&self, name: &str) -> Result<Digest, String> {
+    pub(crate) fn digest(&self, name: &str) -> Result<Digest, String> {
         self.read(name).map(|bytes| Digest::of(&bytes))
     }
 
     /// Writes a file durably, with the owner and mode of `like`.
-    fn write(&self, name: &str, bytes: &[u8], like: &Stat) -> Result<(), String> {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8], like: &Stat) -> Result<(), String> {
         let mut file = File::from(self.open(name, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?);
         file.write_all(bytes).map_err(|error| error.to_string())?;
         let (user, group) = (
@@ -190,193 +278,9 @@ fn read_whole(file: &File, name: &str) -> Result<Vec<u8>, String> {
 }
 
 /// A name beside `path` that only this change of it has.
-fn kept_name(path: &str, what: &[u8]) -> String {
+pub(crate) fn kept_name(path: &str, what: &[u8]) -> String {
     let digest = Digest::of(&[path.as_bytes(), b"\0", what].concat()).hex();
     format!("{KEPT_PREFIX}{}", &digest[..16])
-}
-
-/// The contents of a file replaced by others. The file itself is kept beside, under a name that stands in the record,
-/// and comes back with everything that it was: contents, owner, times, links, open descriptors.
-///
-/// Order: the new contents are durable under the kept name; then the two names are exchanged in one step. So at every
-/// moment one of them is the original, which its inode tells, and the path always names a whole file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Swap {
-    path: String,
-    kept: String,
-    inode: u64,
-    mode: u32,
-    /// Absent where others may write on meanwhile: their lines come back with the original.
-    before: Option<Digest>,
-    after: Digest,
-}
-
-impl Swap {
-    /// The swap to make of a file as it is now.
-    pub(crate) fn to(target: &Target, path: &str, new: &[u8]) -> Result<Swap, String> {
-        let before = Place::of(target, path).and_then(|place| place.digest(&place.name))?;
-        Swap::planned(target, path, Some(before), Digest::of(new))
-    }
-
-    /// The same of a file that is written on all the time.
-    pub(crate) fn of_log(target: &Target, path: &str, new: &[u8]) -> Result<Swap, String> {
-        Swap::planned(target, path, None, Digest::of(new))
-    }
-
-    fn planned(target: &Target, path: &str, before: Option<Digest>, after: Digest) -> Result<Swap, String> {
-        let place = Place::of(target, path)?;
-        let stat = place.stat(&place.name)?.ok_or_else(|| format!("`{path}` is missing"))?;
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
-            return Err(format!("`{path}` is not a regular file"));
-        }
-        if before == Some(after) {
-            return Err(format!("it would leave `{path}` as it is"));
-        }
-        let kept = kept_name(path, &after.0);
-        if place.stat(&kept)?.is_some() {
-            return Err(format!(
-                "`{kept}` lies beside `{path}`: the original of an earlier fault, which somebody has to look at first"
-            ));
-        }
-        Ok(Swap {
-            path: path.to_owned(),
-            kept,
-            inode: stat.st_ino,
-            mode: stat.st_mode & 0o7777,
-            before,
-            after,
-        })
-    }
-
-    pub(crate) fn record(&self) -> Record {
-        let mut record = Record::from([
-            ("path".to_owned(), self.path.clone().into()),
-            ("kept".to_owned(), self.kept.clone().into()),
-            ("inode".to_owned(), self.inode.into()),
-            ("mode".to_owned(), self.mode.into()),
-            ("digest_after".to_owned(), self.after.hex().into()),
-        ]);
-        if let Some(before) = self.before {
-            record.insert("digest_before".to_owned(), before.hex().into());
-        }
-        record
-    }
-
-    pub(crate) fn of(record: &Record) -> Result<Swap, String> {
-        Ok(Swap {
-            path: recorded(record, "path")?.to_owned(),
-            kept: recorded_kept(record)?,
-            inode: recorded_number(record, "inode")?,
-            mode: u32::try_from(recorded_number(record, "mode")?).map_err(|_| "`mode` is no mode")?,
-            before: match record.contains_key("digest_before") {
-                true => Some(recorded_digest(record, "digest_before")?),
-                false => None,
-            },
-            after: recorded_digest(record, "digest_after")?,
-        })
-    }
-
-    /// Whether the path holds the new contents.
-    pub(crate) fn is_applied(&self, target: &Target) -> Result<bool, String> {
-        let place = Place::of(target, &self.path)?;
-        let Some(stat) = place.stat(&place.name)? else {
-            return Ok(false);
-        };
-        Ok(stat.st_ino != self.inode && place.digest(&place.name)? == self.after)
-    }
-
-    /// Puts the new contents in place. `make` gets the old ones and gives the ones that the swap was made for.
-    pub(crate) fn apply(
-        &self,
-        target: &Target,
-        make: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, String>,
-    ) -> Result<(), String> {
-        if self.is_applied(target)? {
-            return Ok(());
-        }
-        let changed = || format!("`{}` was changed since it was looked at", self.path);
-        let place = Place::of(target, &self.path)?;
-        let stat = place.stat(&place.name)?.ok_or_else(changed)?;
-        let old = match self.before {
-            Some(before) => Some(place.read(&place.name)?).filter(|old| Digest::of(old) == before),
-            None => Some(Vec::new()),
-        };
-        let old = old.filter(|_| stat.st_ino == self.inode).ok_or_else(changed)?;
-        let new = make(old)?;
-        if Digest::of(&new) != self.after {
-            return Err(changed());
-        }
-        place.write(&self.kept, &new, &stat)?;
-        place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
-        if place.stat(&self.kept)?.is_none_or(|stat| stat.st_ino != self.inode) {
-            // Somebody replaced the file between the look and the exchange: theirs goes back.
-            place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
-            place.remove(&self.kept)?;
-            return Err(changed());
-        }
-        self.set_kept_mode(&place, KEPT_MODE)
-    }
-
-    /// Puts the original back where the path still holds what this swap put there.
-    pub(crate) fn take_back(&self, target: &Target) -> Result<Undone, String> {
-        let place = match Place::of(target, &self.path) {
-            Ok(place) => place,
-            Err(reason) => return Ok(Undone::Foreign(reason)),
-        };
-        let (there, kept) = (place.stat(&place.name)?, place.stat(&self.kept)?);
-        let is_original = |stat: &Option<Stat>| stat.as_ref().is_some_and(|stat| stat.st_ino == self.inode);
-        if is_original(&there) {
-            // Cut short before the exchange, or undone: only a copy of ours may be left.
-            place.remove(&self.kept)?;
-            return Ok(Undone::Restored);
-        }
-        let there_digest = there.and_then(|_| place.digest(&place.name).ok());
-        if !is_original(&kept) {
-            return Ok(match there_digest {
-                Some(digest) if self.before == Some(digest) => Undone::Restored,
-                Some(digest) if digest == self.after => Undone::Foreign(format!(
-                    "the original of `{}`, kept as `{}`, is gone",
-                    self.path, self.kept
-                )),
-                _ => Undone::Foreign(format!("`{}` was replaced", self.path)),
-            });
-        }
-        // Somebody put the same contents there, so that the original is of no more use.
-        if self.before.is_some() && there_digest == self.before && place.digest(&self.kept).ok() == self.before {
-            place.remove(&self.kept)?;
-            return Ok(Undone::Restored);
-        }
-        let is_ours = there_digest == Some(self.after)
-            && there.is_some_and(|there| {
-                kept.is_some_and(|kept| (there.st_uid, there.st_gid) == (kept.st_uid, kept.st_gid))
-                    && there.st_mode & 0o7777 == self.mode
-            });
-        if !is_ours {
-            return Ok(self.left(""));
-        }
-        self.set_kept_mode(&place, self.mode)?;
-        place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
-        if place.digest(&self.kept)? != self.after {
-            // Changed between the look and the exchange: theirs goes back.
-            place.rename(&self.kept, &place.name, RenameFlags::EXCHANGE)?;
-            self.set_kept_mode(&place, KEPT_MODE)?;
-            return Ok(self.left(""));
-        }
-        place.remove(&self.kept)?;
-        Ok(Undone::Restored)
-    }
-
-    /// Left as it is, with the original beside it. `what` stands behind the path.
-    pub(crate) fn left(&self, what: &str) -> Undone {
-        Undone::Foreign(format!(
-            "`{}`{what} was changed; what it was before is kept beside it as `{}`",
-            self.path, self.kept
-        ))
-    }
-
-    fn set_kept_mode(&self, place: &Place, mode: u32) -> Result<(), String> {
-        set_mode(&place.open(&self.kept, OFlags::PATH)?, mode)
-    }
 }
 
 /// A file or folder renamed away, beside where it was.
@@ -414,9 +318,9 @@ impl Withdrawal {
 
     pub(crate) fn of(record: &Record) -> Result<Withdrawal, String> {
         Ok(Withdrawal {
-            path: recorded(record, "path")?.to_owned(),
+            path: record::text(record, "path")?.to_owned(),
             kept: recorded_kept(record)?,
-            inode: recorded_number(record, "inode")?,
+            inode: record::number(record, "inode")?,
         })
     }
 
@@ -497,9 +401,9 @@ impl Planting {
 
     pub(crate) fn of(record: &Record) -> Result<Planting, String> {
         Ok(Planting {
-            path: recorded(record, "path")?.to_owned(),
+            path: record::text(record, "path")?.to_owned(),
             aside: recorded_kept(record)?,
-            digest: recorded_digest(record, "digest_after")?,
+            digest: record::digest(record, "digest_after")?,
         })
     }
 
@@ -586,10 +490,10 @@ impl Exchange {
 
     pub(crate) fn of(record: &Record) -> Result<Exchange, String> {
         Ok(Exchange {
-            path: recorded(record, "path")?.to_owned(),
-            other: recorded(record, "other")?.to_owned(),
-            inode: recorded_number(record, "inode")?,
-            other_inode: recorded_number(record, "other_inode")?,
+            path: record::text(record, "path")?.to_owned(),
+            other: record::text(record, "other")?.to_owned(),
+            inode: record::number(record, "inode")?,
+            other_inode: record::number(record, "other_inode")?,
         })
     }
 
@@ -638,8 +542,8 @@ impl Exchange {
         let (place, other) = (Place::of(target, &self.path)?, Place::of(target, &self.other)?);
         let (from, to) = (&place.folder, &other.folder);
         rustix::fs::renameat_with(from, &place.name, to, &other.name, RenameFlags::EXCHANGE).map_err(told)?;
-        place.sync()?;
-        other.sync()
+        place.sync().map_err(told)?;
+        other.sync().map_err(told)
     }
 }
 
@@ -664,7 +568,7 @@ impl Immutability {
         if flags.contains(rustix::fs::IFlags::IMMUTABLE) {
             return Err(format!("`{path}` is immutable already"));
         }
-        let inode = rustix::fs::fstat(&file).map_err(told)?.st_ino;
+        let inode = inode(&file)?;
         let flags = flags.bits();
         Ok(Some(Immutability { inode, flags }))
     }
@@ -681,9 +585,9 @@ impl Immutability {
         if !record.contains_key("attributes_before") {
             return Ok(None);
         }
-        let flags = recorded_number(record, "attributes_before")?;
+        let flags = record::number(record, "attributes_before")?;
         Ok(Some(Immutability {
-            inode: recorded_number(record, "inode")?,
+            inode: record::number(record, "inode")?,
             flags: u32::try_from(flags).map_err(|_| "`attributes_before` is too large")?,
         }))
     }
@@ -717,7 +621,7 @@ impl Immutability {
 
     fn file(self, target: &Target, path: &str) -> Result<Option<OwnedFd>, String> {
         let file = reach(target, path, OFlags::RDONLY | OFlags::NONBLOCK)?;
-        let inode = rustix::fs::fstat(&file).map_err(told)?.st_ino;
+        let inode = inode(&file)?;
         Ok((inode == self.inode).then_some(file))
     }
 }
@@ -743,7 +647,7 @@ impl Capabilities {
         let file = program(target, path)?;
         let attribute = capabilities(&file)?.ok_or_else(|| format!("`{path}` has no capabilities"))?;
         Ok(Capabilities {
-            inode: rustix::fs::fstat(&file).map_err(told)?.st_ino,
+            inode: inode(&file)?,
             attribute: attribute.iter().map(|byte| format!("{byte:02x}")).collect(),
         })
     }
@@ -757,8 +661,8 @@ impl Capabilities {
 
     pub(crate) fn of(record: &Record) -> Result<Capabilities, String> {
         Ok(Capabilities {
-            inode: recorded_number(record, "inode")?,
-            attribute: recorded(record, "capabilities")?.to_owned(),
+            inode: record::number(record, "inode")?,
+            attribute: record::text(record, "capabilities")?.to_owned(),
         })
     }
 
@@ -782,7 +686,7 @@ impl Capabilities {
             Ok(file) => file,
             Err(reason) => return Ok(Undone::Foreign(reason)),
         };
-        if rustix::fs::fstat(&file).map_err(told)?.st_ino != self.inode {
+        if inode(&file)? != self.inode {
             return Ok(Undone::Foreign(format!("`{path}` was replaced")));
         }
         let attribute = self.bytes()?;
@@ -822,79 +726,74 @@ fn capabilities(file: &OwnedFd) -> Result<Option<Vec<u8>>, String> {
     }
 }
 
-/// A change of permissions: from, to, and of which file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A change of permissions, and of which file. Modes are texts of octal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ModeChange {
     inode: u64,
-    from: u32,
-    to: u32,
+    change: Change,
 }
 
 impl ModeChange {
-    /// The change to make to a file as it is now.
-    pub(crate) fn to(file: &OwnedFd, to: u32) -> Result<ModeChange, String> {
-        let stat = rustix::fs::fstat(file).map_err(|error| std::io::Error::from(error).to_string())?;
+    /// The change to make to a file as it is now. `permit` makes the new permissions of the old ones.
+    pub(crate) fn to(file: &OwnedFd, permit: impl Fn(u32) -> u32) -> Result<ModeChange, String> {
+        let before = mode(file)?;
         Ok(ModeChange {
-            inode: stat.st_ino,
-            from: stat.st_mode & 0o7777,
-            to,
+            inode: inode(file)?,
+            change: Change::new(octal(before), octal(permit(before)))?,
         })
     }
 
     pub(crate) fn record(self) -> Record {
-        Record::from([
-            ("inode".to_owned(), self.inode.into()),
-            ("mode_before".to_owned(), self.from.into()),
-            ("mode_after".to_owned(), self.to.into()),
-        ])
+        self.change.record([("inode", self.inode.into())])
     }
 
     pub(crate) fn of(record: &Record) -> Result<ModeChange, String> {
-        let mode = |key| {
-            recorded_number(record, key).and_then(|mode| u32::try_from(mode).map_err(|_| format!("`{key}` is no mode")))
-        };
         Ok(ModeChange {
-            inode: recorded_number(record, "inode")?,
-            from: mode("mode_before")?,
-            to: mode("mode_after")?,
+            inode: record::number(record, "inode")?,
+            change: Change::of(record)?,
         })
     }
 
-    pub(crate) fn apply(self, file: &OwnedFd) -> Result<(), String> {
-        set_mode(file, self.to)
+    pub(crate) fn apply(&self, file: &OwnedFd) -> Result<(), String> {
+        set_octal(file, &self.change.after)
     }
 
-    pub(crate) fn is_made(self, mode: u32) -> bool {
-        mode == self.to
+    pub(crate) fn is_made(&self, file: &OwnedFd) -> Result<bool, String> {
+        Ok(octal(mode(file)?) == self.change.after)
     }
 
     /// Puts the mode back where it is still what this change made it.
-    pub(crate) fn take_back(self, file: &OwnedFd) -> Result<Undone, String> {
-        let found = ModeChange::to(file, 0)?;
-        if found.inode != self.inode {
+    pub(crate) fn take_back(&self, file: &OwnedFd) -> Result<Undone, String> {
+        if inode(file)? != self.inode {
             return Ok(Undone::Foreign("the file was replaced".to_owned()));
         }
-        if found.from == self.to && self.from != self.to {
-            set_mode(file, self.from)?;
-            return Ok(Undone::Restored);
-        }
-        if found.from == self.from {
-            return Ok(Undone::Restored);
-        }
-        Ok(Undone::Foreign(format!("its mode is {:o} now", found.from)))
+        let read = || mode(file).map(|mode| octal(mode).into());
+        self.change.undo(read, || set_octal(file, &self.change.before))
     }
 }
 
+fn inode(file: &OwnedFd) -> Result<u64, String> {
+    rustix::fs::fstat(file).map(|stat| stat.st_ino).map_err(told)
+}
+
+fn octal(mode: u32) -> String {
+    format!("{mode:o}")
+}
+
+fn set_octal(file: &OwnedFd, mode: &Value) -> Result<(), String> {
+    let mode = mode.as_str().and_then(|mode| u32::from_str_radix(mode, 8).ok());
+    set_mode(file, mode.ok_or("a mode of the record is none")?)
+}
+
 /// `fchmod` doesn't work on a descriptor that was opened for its path alone; its name under `/proc` does.
-fn set_mode(file: &OwnedFd, mode: u32) -> Result<(), String> {
+pub(crate) fn set_mode(file: &OwnedFd, mode: u32) -> Result<(), String> {
     use std::os::fd::AsRawFd;
     let set = rustix::fs::chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), Mode::from_raw_mode(mode));
-    set.or_else(|_| fchmod(file, Mode::from_raw_mode(mode)))
-        .map_err(|error| std::io::Error::from(error).to_string())
+    set.or_else(|_| fchmod(file, Mode::from_raw_mode(mode))).map_err(told)
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
@@ -902,12 +801,12 @@ mod tests {
     use super::*;
     use crate::target::Targets;
 
-    const PATH: &str = "conf/secret";
-    const OLD: &[u8] = b"old";
-    const NEW: &[u8] = b"new and longer";
+    pub(crate) const PATH: &str = "conf/secret";
+    pub(crate) const OLD: &[u8] = b"old";
+    pub(crate) const NEW: &[u8] = b"new and longer";
 
     /// A target with one file of mode 640.
-    fn target(root: &Path) -> Target {
+    pub(crate) fn target(root: &Path) -> Target {
         fs::create_dir_all(root.join("conf")).unwrap();
         fs::write(root.join(PATH), OLD).unwrap();
         fs::set_permissions(root.join(PATH), fs::Permissions::from_mode(0o640)).unwrap();
@@ -919,7 +818,7 @@ mod tests {
     }
 
     /// Name, inode, mode and contents of everything in the folder.
-    fn state(root: &Path) -> Vec<(String, u64, u32, Vec<u8>)> {
+    pub(crate) fn state(root: &Path) -> Vec<(String, u64, u32, Vec<u8>)> {
         let mut state: Vec<_> = fs::read_dir(root.join("conf"))
             .unwrap()
             .map(|entry| {
@@ -931,144 +830,6 @@ mod tests {
             .collect();
         state.sort();
         state
-    }
-
-    /// Where a swap, and its undo, may be killed.
-    #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
-    enum Cut {
-        Nowhere,
-        HalfWritten,
-        Written,
-        Exchanged,
-        Applied,
-        UndoneMode,
-        UndoneExchange,
-    }
-
-    /// What is left when it is killed there.
-    fn cut(swap: &Swap, target: &Target, cut: Cut) {
-        let place = Place::of(target, PATH).unwrap();
-        let stat = place.stat(&place.name).unwrap().unwrap();
-        if cut == Cut::HalfWritten {
-            place.write(&swap.kept, &NEW[..4], &stat).unwrap();
-        }
-        if cut >= Cut::Written {
-            place.write(&swap.kept, NEW, &stat).unwrap();
-        }
-        if cut >= Cut::Exchanged {
-            place.rename(&swap.kept, &place.name, RenameFlags::EXCHANGE).unwrap();
-        }
-        if cut >= Cut::Applied {
-            swap.set_kept_mode(&place, KEPT_MODE).unwrap();
-        }
-        if cut >= Cut::UndoneMode {
-            swap.set_kept_mode(&place, swap.mode).unwrap();
-        }
-        if cut >= Cut::UndoneExchange {
-            place.rename(&swap.kept, &place.name, RenameFlags::EXCHANGE).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_swap_that_is_killed_anywhere_is_undone_to_the_last_bit() {
-        use Cut::{Applied, Exchanged, HalfWritten, Nowhere, UndoneExchange, UndoneMode, Written};
-        for at in [
-            Nowhere,
-            HalfWritten,
-            Written,
-            Exchanged,
-            Applied,
-            UndoneMode,
-            UndoneExchange,
-        ] {
-            let folder = tempfile::tempdir().unwrap();
-            let target = target(folder.path());
-            let before = state(folder.path());
-            let swap = Swap::to(&target, PATH, NEW).unwrap();
-            let swap = Swap::of(&swap.record()).unwrap();
-            cut(&swap, &target, at);
-            assert_eq!(
-                swap.is_applied(&target),
-                Ok(matches!(at, Exchanged | Applied | UndoneMode)),
-                "{at:?}"
-            );
-            for _ in 0..2 {
-                assert_eq!(swap.take_back(&target), Ok(Undone::Restored), "{at:?}");
-                assert_eq!(state(folder.path()), before, "{at:?}");
-            }
-            // And it can be done again, and be begun anew after a cut.
-            cut(&swap, &target, if at == Nowhere { HalfWritten } else { Nowhere });
-            swap.apply(&target, |_| Ok(NEW.to_vec())).unwrap();
-            assert_eq!(fs::read(folder.path().join(PATH)).unwrap(), NEW);
-            assert_eq!(swap.take_back(&target), Ok(Undone::Restored));
-            assert_eq!(state(folder.path()), before, "{at:?}");
-        }
-    }
-
-    #[test]
-    fn what_somebody_else_wrote_stays_and_so_does_the_original() {
-        type Meddle = fn(&Path);
-        let meddles: [Meddle; 4] = [
-            |path| fs::write(path, "theirs").unwrap(),
-            |path| {
-                fs::remove_file(path).unwrap();
-                fs::write(path, "theirs").unwrap();
-            },
-            |path| fs::remove_file(path).unwrap(),
-            |path| fs::set_permissions(path, fs::Permissions::from_mode(0o604)).unwrap(),
-        ];
-        for meddle in meddles {
-            let folder = tempfile::tempdir().unwrap();
-            let target = target(folder.path());
-            let swap = Swap::to(&target, PATH, NEW).unwrap();
-            swap.apply(&target, |_| Ok(NEW.to_vec())).unwrap();
-            meddle(&folder.path().join(PATH));
-            let before = state(folder.path());
-            for _ in 0..2 {
-                assert!(matches!(swap.take_back(&target), Ok(Undone::Foreign(_))));
-                assert_eq!(state(folder.path()), before);
-            }
-            let kept = fs::read(folder.path().join("conf").join(&swap.kept)).unwrap();
-            assert_eq!(kept, OLD);
-            // Another fault would lose it.
-            assert!(Swap::to(&target, PATH, NEW).is_err());
-        }
-    }
-
-    #[test]
-    fn a_log_comes_back_with_what_was_written_meanwhile() {
-        let folder = tempfile::tempdir().unwrap();
-        let target = target(folder.path());
-        let mut log = fs::OpenOptions::new()
-            .append(true)
-            .open(folder.path().join(PATH))
-            .unwrap();
-        let swap = Swap::of_log(&target, PATH, &[]).unwrap();
-        log.write_all(b" one").unwrap();
-        swap.apply(&target, |_| Ok(Vec::new())).unwrap();
-        log.write_all(b" two").unwrap();
-        assert_eq!(fs::read(folder.path().join(PATH)).unwrap(), b"");
-        assert_eq!(swap.take_back(&target), Ok(Undone::Restored));
-        assert_eq!(fs::read(folder.path().join(PATH)).unwrap(), b"old one two");
-    }
-
-    #[test]
-    fn nothing_is_reached_outside_of_the_root() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().join("root");
-        let target = target(&root);
-        fs::write(folder.path().join("outside"), "x").unwrap();
-        std::os::unix::fs::symlink("../../outside", root.join("conf/link")).unwrap();
-        std::os::unix::fs::symlink("..", root.join("up")).unwrap();
-        for path in ["conf/link", "up/outside"] {
-            assert!(Swap::to(&target, path, NEW).is_err(), "{path}");
-        }
-        // A link is no file to swap, even inside.
-        std::os::unix::fs::symlink("secret", root.join("conf/inner")).unwrap();
-        assert!(Swap::to(&target, "conf/inner", NEW).is_err());
-        let mut record = Swap::to(&target, PATH, NEW).unwrap().record();
-        record.insert("kept".to_owned(), ".proofmark-kept-/../../outside".into());
-        assert!(Swap::of(&record).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::replaced::contents;
+use crate::files::contents_at;
 use crate::target::Target;
 
 const ANSWER_MS_MAX: u64 = 1_000;
@@ -26,7 +26,7 @@ pub(crate) enum Said {
 
 /// The admin socket that the target's `config` declares: `stats socket PATH … level admin`.
 pub(crate) fn socket(target: &Target) -> Result<PathBuf, String> {
-    let text = contents(&target.path("config")?)?;
+    let text = contents_at(&target.path("config")?)?;
     let text = String::from_utf8_lossy(&text);
     let sockets = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

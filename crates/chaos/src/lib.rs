@@ -34,6 +34,7 @@ mod haproxy;
 pub mod health;
 #[cfg(target_os = "linux")]
 mod held_linux;
+mod http;
 mod intrusion;
 pub mod journal;
 mod ladder;
@@ -50,13 +51,13 @@ pub mod process;
 #[cfg(target_os = "linux")]
 mod processes_linux;
 mod read;
+mod record;
 mod redis;
 mod reload;
 mod replaced;
 mod run;
 mod settings;
 pub mod strike;
-mod swap;
 mod target;
 mod tls;
 #[cfg(unix)]

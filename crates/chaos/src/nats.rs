@@ -15,8 +15,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::dial::dial;
+use crate::files::Location;
+use crate::replaced::Replacement;
 use crate::strike::{Record, Undone};
-use crate::swap::{self, Swap};
 use crate::target::Target;
 
 /// A line of the server has at most so many bytes; so has a message that comes between.
@@ -46,8 +47,9 @@ impl Reconfigured<'_> {
                 self.target.name
             ));
         }
-        let after = self.edited(edit)?;
-        Ok(Swap::of_file(&self.target.path("config")?, after.as_bytes())?.record())
+        let file = Location::declared(self.target, "config")?;
+        let after = edit(&file.text(self.target)?)?;
+        Ok(Replacement::to(self.target, &file, after.as_bytes())?.record())
     }
 
     /// Replaces the file, has it read, and waits until it is `in_force`.
@@ -57,10 +59,9 @@ impl Reconfigured<'_> {
         edit: impl Fn(&str) -> Result<String, String>,
         in_force: impl Fn() -> Result<bool, String>,
     ) -> Result<(), String> {
-        let swap = Swap::of(record)?;
-        if !swap.is_in_place()? {
-            swap.put(self.edited(edit)?.as_bytes())?;
-        }
+        let replacement = Replacement::of(record)?;
+        let make = |old| edit(&replacement.location().utf8(old)?).map(String::into_bytes);
+        replacement.apply(self.target, make)?;
         // Reading it again cuts who is logging in just then, so that it is not done for nothing.
         if in_force() == Ok(true) {
             return Ok(());
@@ -78,19 +79,13 @@ impl Reconfigured<'_> {
         record: &Record,
         in_force: impl Fn() -> Result<bool, String>,
     ) -> Result<Undone, String> {
-        let undone = Swap::of(record)?.take_back()?;
+        let undone = Replacement::of(record)?.take_back(self.target)?;
         // Where the server still heeds the original, or doesn't run, there is nothing to read again.
         let heeded = undone != Undone::Restored || self.process()?.is_none() || !in_force()?;
         if heeded || !self.reload()? || wait_until(|| Ok(!in_force()?)) {
             return Ok(undone);
         }
         Err("the configuration is back, and the server does not heed it".to_owned())
-    }
-
-    fn edited(self, edit: impl Fn(&str) -> Result<String, String>) -> Result<String, String> {
-        let text = swap::read(&self.target.path("config")?)?;
-        let text = String::from_utf8(text).map_err(|_| "the configuration is not UTF-8".to_owned())?;
-        edit(&text)
     }
 
     /// False where there is no server to read it.
@@ -212,6 +207,20 @@ pub(crate) fn subscribe(target: &Target, subject: &str) -> Result<Said, String> 
     }
 }
 
+/// `Ok` when the target's user can log in and is answered. Where the target declares no user, the server's asking for
+/// one is an answer too; so is its asking for TLS.
+pub(crate) fn ping(target: &Target) -> Result<(), String> {
+    if asks_for_tls(&greet(target)?.1) {
+        return Ok(());
+    }
+    let user = target.optional("user");
+    match (connect(target, user.is_none())?, user) {
+        ((mut stream, Said::Welcome), _) => ask(&mut stream, "PING\r\n", "PONG").map(drop),
+        ((_, Said::Refused), None) => Ok(()),
+        ((_, Said::Refused), Some(user)) => Err(format!("NATS refuses `{user}`")),
+    }
+}
+
 /// A server that reads its configuration cuts whoever is logging in, in the words of a refusal: so one is believed the
 /// second time.
 fn connect(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream>, Said), String> {
@@ -224,9 +233,8 @@ fn connect(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream>, Sa
 }
 
 fn connect_once(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream>, Said), String> {
-    let mut stream = BufReader::new(dial(target.text("address")?, None)?);
-    let info = line(&mut stream)?;
-    if info.contains("\"tls_required\":true") {
+    let (mut stream, info) = greet(target)?;
+    if asks_for_tls(&info) {
         return Err("this server asks for TLS, which this probe does not speak".to_owned());
     }
     let mut connect = json!({"verbose": true, "pedantic": false, "lang": "proofmark", "version": "1"});
@@ -237,6 +245,20 @@ fn connect_once(target: &Target, anonymous: bool) -> Result<(BufReader<TcpStream
     // Nothing is sent behind it before it is answered: a server that closes would destroy its answer by that.
     let said = ask(&mut stream, &format!("CONNECT {connect}\r\n"), "+OK")?;
     Ok((stream, said))
+}
+
+/// The connection, and the server's `INFO`.
+fn greet(target: &Target) -> Result<(BufReader<TcpStream>, String), String> {
+    let mut stream = BufReader::new(dial(target.text("address")?, None)?);
+    let info = line(&mut stream)?;
+    if !info.starts_with("INFO ") {
+        return Err("what answers is no NATS server".to_owned());
+    }
+    Ok((stream, info))
+}
+
+fn asks_for_tls(info: &str) -> bool {
+    info.contains("\"tls_required\":true")
 }
 
 /// Sends, and reads up to a word or a refusal.

@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use crate::fault::{Entry, Fault};
 use crate::permit::Permit;
+use crate::record;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::Target;
 
@@ -311,8 +312,7 @@ impl<R: Rules> Cut<R> {
 
     fn place(&self, site: &Site, record: &Record) -> Result<(Target, String, Peer), String> {
         let target = site.target(self.rules.target())?.clone();
-        let table = record.get(TABLE_KEY).and_then(Value::as_str);
-        let table = table.ok_or("the record has no table")?.to_owned();
+        let table = record::text(record, TABLE_KEY)?.to_owned();
         let peer = self.rules.peer(&target)?;
         Ok((target, table, peer))
     }

@@ -14,9 +14,10 @@ use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::compare::{Change, text};
+use crate::compare::Change;
 use crate::dial::dial;
 use crate::read::Section;
+use crate::record::text;
 use crate::strike::{Record, Undone};
 use crate::target::Target;
 
@@ -165,6 +166,12 @@ impl From<tokio_postgres::Error> for Failure {
             None => Failure::Unreachable(format!("PostgreSQL does not answer: {error}")),
         }
     }
+}
+
+/// `Ok` when the target's user can log in and is answered.
+pub(crate) fn ping(target: &Target) -> Result<(), String> {
+    Session::open(target)?.value("SELECT 1::text", &[])?;
+    Ok(())
 }
 
 /// True when a login is refused with a certain code, false when it works.

@@ -14,9 +14,10 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use serde_json::Value;
 
 use crate::fault::{Entry, Fault};
-use crate::files::{recorded, recorded_number, told};
+use crate::files::told;
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::record;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::Target;
 
@@ -75,12 +76,12 @@ impl Process {
     }
 
     pub(crate) fn recorded(record: &Record) -> Result<Process, String> {
-        let pid = i32::try_from(recorded_number(record, "pid")?)
+        let pid = i32::try_from(record::number(record, "pid")?)
             .ok()
             .and_then(Pid::from_raw);
         Ok(Process {
             pid: pid.ok_or("`pid` of the record is no process number")?,
-            started: recorded_number(record, "started")?,
+            started: record::number(record, "started")?,
         })
     }
 
@@ -357,9 +358,9 @@ impl Limit {
     }
 
     fn before(record: &Record) -> Result<Option<u64>, String> {
-        match recorded(record, "limit_before") {
+        match record::text(record, "limit_before") {
             Ok("unlimited") => Ok(None),
-            _ => recorded_number(record, "limit_before").map(Some),
+            _ => record::number(record, "limit_before").map(Some),
         }
     }
 }
@@ -379,7 +380,7 @@ impl OnProcess for Limit {
     }
 
     fn apply(&self, process: Process, record: &Record) -> Result<(), String> {
-        let after = recorded_number(record, "limit_after")?;
+        let after = record::number(record, "limit_after")?;
         let set = self.set(process, Limit::before(record)?, Some(after))?;
         if set || self.is_applied(process, record)? {
             return Ok(());
@@ -388,11 +389,11 @@ impl OnProcess for Limit {
     }
 
     fn is_applied(&self, process: Process, record: &Record) -> Result<bool, String> {
-        Ok(self.read(process)?.current == Some(recorded_number(record, "limit_after")?))
+        Ok(self.read(process)?.current == Some(record::number(record, "limit_after")?))
     }
 
     fn take_back(&self, process: Process, record: &Record) -> Result<Undone, String> {
-        let (before, after) = (Limit::before(record)?, recorded_number(record, "limit_after")?);
+        let (before, after) = (Limit::before(record)?, record::number(record, "limit_after")?);
         if self.set(process, Some(after), before)? || self.read(process)?.current == before {
             return Ok(Undone::Restored);
         }

@@ -111,6 +111,17 @@ impl Reply {
     }
 }
 
+/// `Ok` when the target's user can log in and is answered. Where the target declares no password, and where the user
+/// may not ask, the server's saying so is an answer too.
+pub(crate) fn ping(target: &Target) -> Result<(), String> {
+    let login = Login::of(target)?;
+    match Session::login(&login)?.ask(&["PING"]) {
+        Ok(_) => Ok(()),
+        Err(failure) if failure.has("NOPERM") || (failure.has("NOAUTH") && login.password.is_none()) => Ok(()),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
 /// One connection. It ends with the value.
 pub(crate) struct Session {
     stream: RefCell<BufReader<TcpStream>>,

@@ -5,7 +5,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::replaced::{Replacement, TakenBack};
+use crate::replaced::Replacement;
 use crate::strike::Undone;
 use crate::target::Target;
 
@@ -17,14 +17,14 @@ const SETTLE_MS_MAX: u64 = 1_800;
 const LIKE_ANSWERS_MIN: u32 = 4;
 const BETWEEN_ANSWERS: Duration = Duration::from_millis(40);
 
-/// Puts `after` in, reloads, and waits until the service shows it.
+/// Puts in what `make` makes of the old contents, reloads, and waits until the service shows it.
 pub(crate) fn put_in(
     replacement: &Replacement,
-    after: &[u8],
     target: &Target,
+    make: impl FnOnce(Vec<u8>) -> Result<Vec<u8>, String>,
     bites: impl FnMut() -> Result<bool, String>,
 ) -> Result<(), String> {
-    replacement.apply(after)?;
+    replacement.apply(target, make)?;
     reload_if_any(target)?;
     settle(true, bites).map_err(|last| match last {
         Ok(_) => format!("`{}` was reloaded, and its answers are as before", target.name),
@@ -38,11 +38,11 @@ pub(crate) fn put_back(
     target: &Target,
     mut bites: impl FnMut() -> Result<bool, String>,
 ) -> Result<Undone, String> {
-    match replacement.take_back()? {
-        TakenBack::Foreign(what) => return Ok(Undone::Foreign(what)),
-        // A run that was cut short between putting back and reloading left the service with what it had read.
-        TakenBack::Untouched if bites() != Ok(true) => return Ok(Undone::Restored),
-        TakenBack::Untouched | TakenBack::Restored => {}
+    let stood = replacement.is_applied(target) == Ok(true);
+    let undone = replacement.take_back(target)?;
+    // A run that was cut short between putting back and reloading left the service with what it had read.
+    if undone != Undone::Restored || (!stood && bites() != Ok(true)) {
+        return Ok(undone);
     }
     let reloaded = reload_if_any(target);
     // Where nobody answers, nobody has read the replacement: whoever starts next reads the original.
@@ -53,7 +53,7 @@ pub(crate) fn put_back(
         Ok(()) | Err(Err(_)) => Ok(Undone::Restored),
         Err(Ok(_)) => Err(format!(
             "`{}` is as it was, and `{}` still answers as if it weren't{}",
-            replacement.path().display(),
+            replacement.location(),
             target.name,
             reloaded.err().map_or(String::new(), |reason| format!(": {reason}"))
         )),

@@ -5,23 +5,24 @@
 //! Start reading at [`meet`] and [`Flawed`].
 
 use std::collections::BTreeMap;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};
 use rustls::{CertificateError, ClientConfig, ClientConnection, Error, RootCertStore, SupportedProtocolVersion};
 use serde_json::Value;
 
+use crate::dial::dial_within;
 use crate::fault::{Entry, Fault};
+use crate::files::{Location, contents_at};
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::record;
 use crate::reload;
-use crate::replaced::{Replacement, contents};
+use crate::replaced::Replacement;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::Target;
 use crate::x509::{Authority, Certificate, Change, with_first};
@@ -91,24 +92,25 @@ pub(crate) fn meet_with(
     Ok(Met::Trusted(seen.map(|leaf| leaf.to_vec()).unwrap_or_default()))
 }
 
+/// `Ok` when a client that verifies gets through the handshake.
+pub(crate) fn ping(target: &Target) -> Result<(), String> {
+    match meet(target)? {
+        Met::Trusted(_) => Ok(()),
+        Met::Refused(problem) => Err(format!("a verifying client refuses its certificate: {problem}")),
+        Met::Broken(problem) => Err(format!("the handshake fails: {problem}")),
+        Met::Closed(reason) => Err(format!("the handshake breaks off: {reason}")),
+    }
+}
+
+/// A connection on which each step ends in time for the next one.
 pub(crate) fn connect(address: &str) -> Result<TcpStream, String> {
-    let step = Duration::from_millis(HANDSHAKE_STEP_MS_MAX);
-    let resolved = address.to_socket_addrs().ok().and_then(|mut all| all.next());
-    let Some(resolved) = resolved else {
-        return Err(format!("`{address}` is no address that is known here"));
-    };
-    let connected = TcpStream::connect_timeout(&resolved, step).and_then(|stream| {
-        stream.set_read_timeout(Some(step))?;
-        stream.set_write_timeout(Some(step))?;
-        Ok(stream)
-    });
-    connected.map_err(|error| format!("no connection to `{address}`: {error}"))
+    dial_within(address, None, Duration::from_millis(HANDSHAKE_STEP_MS_MAX))
 }
 
 fn roots(target: &Target) -> Result<RootCertStore, String> {
     let path = target.path("ca_file")?;
     let mut roots = RootCertStore::empty();
-    let text = contents(&path)?;
+    let text = contents_at(&path)?;
     let (added, _) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&text).filter_map(Result::ok));
     if added == 0 {
         return Err(format!("`ca_file`, `{}`, has no certificate", path.display()));
@@ -117,7 +119,7 @@ fn roots(target: &Target) -> Result<RootCertStore, String> {
 }
 
 fn revocation_lists(path: &str) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
-    let text = contents(path.as_ref())?;
+    let text = contents_at(path.as_ref())?;
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
     lists
         .ok()
@@ -127,10 +129,10 @@ fn revocation_lists(path: &str) -> Result<Vec<CertificateRevocationListDer<'stat
 
 /// The authority whose key the target's `issuer_key_file` is.
 pub(crate) fn issuer(target: &Target) -> Result<Authority, String> {
-    let key = contents(&target.path("issuer_key_file")?)?;
-    let mut certificates = Certificate::all(&contents(&target.path("ca_file")?)?);
+    let key = contents_at(&target.path("issuer_key_file")?)?;
+    let mut certificates = Certificate::all(&contents_at(&target.path("ca_file")?)?);
     if let Some(chain) = target.optional("certificate_file") {
-        certificates.extend(Certificate::all(&contents(chain.as_ref())?));
+        certificates.extend(Certificate::all(&contents_at(chain.as_ref())?));
     }
     Authority::declared(&key, &certificates)
 }
@@ -232,32 +234,28 @@ impl Strike for Flawed {
                 ));
             }
         }
-        let path = target.path("certificate_file")?;
-        let before = contents(&path)?;
+        let file = Location::declared(target, "certificate_file")?;
+        let before = file.read(target)?;
         let certificate = Certificate::all(&before)
             .into_iter()
             .next()
-            .ok_or_else(|| format!("`{}` has no certificate", path.display()))?;
+            .ok_or_else(|| format!("`{file}` has no certificate"))?;
         let authority = match self.flaw {
             Flaw::Untrusted => Authority::unknown()?,
             _ => issuer(target)?,
         };
         let flawed = certificate.reissued(self.flaw.change(), &authority)?;
         let after = with_first(&before, &flawed).ok_or("its certificate is not in PEM")?;
-        let mut record = Replacement::survey(&path, &before, &after)?.record();
-        record.insert(CERTIFICATE_KEY.to_owned(), STANDARD.encode(&flawed).into());
+        let mut record = Replacement::to(target, &file, &after)?.record();
+        record.insert(CERTIFICATE_KEY.to_owned(), record::of_bytes(&flawed));
         Ok(record)
     }
 
     fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
         let target = site.target(&self.target)?;
-        let replacement = Replacement::of(record)?;
-        let flawed = record.get(CERTIFICATE_KEY).and_then(Value::as_str);
-        let flawed = flawed.and_then(|text| STANDARD.decode(text).ok());
-        let flawed = flawed.ok_or("the record has no certificate")?;
-        let now = contents(replacement.path())?;
-        let after = with_first(&now, &flawed).ok_or("its certificate is not in PEM")?;
-        reload::put_in(&replacement, &after, target, || self.bites(target))
+        let flawed = record::bytes(record, CERTIFICATE_KEY)?;
+        let make = |old: Vec<u8>| with_first(&old, &flawed).ok_or_else(|| "its certificate is not in PEM".to_owned());
+        reload::put_in(&Replacement::of(record)?, target, make, || self.bites(target))
     }
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {

@@ -59,6 +59,9 @@ fn main() -> ExitCode {
             begun.elapsed().as_secs_f64()
         );
     }
+    if let Some(only) = flag("--only").filter(|only| !rigs.iter().any(|(id, _)| *only == id)) {
+        failures.push(format!("no rig is for a fault `{only}`"));
+    }
     for failure in &failures {
         println!("{failure}");
     }

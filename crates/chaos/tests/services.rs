@@ -33,8 +33,9 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|arg| arg == "__holder") {
         return ExitCode::from(chaos::process::holder_main(&args[1..]));
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         ("examples_can_be_read", examples_can_be_read),
+        ("targets_are_asked_how_they_are", targets_are_asked_how_they_are),
         ("undone_from_the_journal_alone", undone_from_the_journal_alone),
         (
             "an_attack_that_is_refused_does_not_bite",
@@ -145,6 +146,39 @@ fn undone_from_the_journal_alone() {
         done += 1;
     }
     assert!(done >= 22, "{done}");
+}
+
+/// Every target of a rig is well before its fault and after; during it, one of them isn't.
+fn targets_are_asked_how_they_are() {
+    for id in [
+        "sql-role-login-revoked",
+        "redis-user-off",
+        "nats-user-removed",
+        "certificate-expired",
+        "upstream-withdrawn",
+    ] {
+        let (_, make) = rigs::all().into_iter().find(|(each, _)| *each == id).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let rig = make(folder.path()).unwrap();
+        let targets = Targets::parse("proofmark.toml", &rig.targets()).unwrap();
+        // Some rigs declare a service that their fault never asks, at a port where nobody is.
+        let asked = || {
+            targets
+                .all()
+                .filter(|target| target.optional("address") != Some("127.0.0.1:1"))
+        };
+        let unwell = || -> Vec<String> { asked().filter_map(|target| chaos::health::of(target).err()).collect() };
+        assert_eq!((unwell(), asked().count() > 0), (Vec::new(), true), "{id}");
+        let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).unwrap();
+        let mut drill = Drill::new(&rig.fault(), &rig.targets(), TIME_LEFT).unwrap();
+        drill.plan(&journal).unwrap();
+        drill.inject(&journal, &program()).unwrap();
+        let during = unwell();
+        assert_eq!(during.len(), 1, "{id}: {during:?}");
+        assert!(!during[0].contains("-of-a-rig"), "{during:?}");
+        assert_eq!(drill.undo(&journal).unwrap(), Undone::Restored);
+        assert_eq!(unwell(), Vec::<String>::new(), "{id}");
+    }
 }
 
 fn sha256_hex(text: &str) -> String {

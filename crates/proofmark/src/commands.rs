@@ -12,7 +12,6 @@ use pipeline::release::Options;
 use pipeline::{Clock, Error, Random, approve, check, explain, report, verify, wrap};
 use serde_json::{Value, json};
 
-use crate::chaos_proxy;
 use crate::cli::{self, Cli, Command};
 use crate::render::Terminal;
 

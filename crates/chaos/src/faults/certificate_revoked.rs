@@ -37,18 +37,18 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use rustls::CertificateError;
 use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
 use crate::fault::{Effect, Entry, Fault, UndoClass};
+use crate::files::Location;
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::record;
 use crate::reload;
-use crate::replaced::{Replacement, contents};
+use crate::replaced::Replacement;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::{Target, TargetKind};
 use crate::tls::{Met, issuer, meet};
@@ -113,28 +113,27 @@ impl Strike for CertificateRevoked {
 
     fn survey(&self, site: &Site) -> Result<Record, String> {
         let target = site.target(&self.target)?;
-        let path = target.path("crl_file")?;
+        let file = Location::declared(target, "crl_file")?;
         let Met::Trusted(seen) = meet(target)? else {
             return Err(format!("a verifying client does not trust `{}` as it is", target.name));
         };
         let certificate = Certificate::parse(&seen).ok_or("the endpoint's certificate can't be read")?;
-        let before = contents(&path)?;
+        let before = file.read(target)?;
         let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&before).collect();
         let [list] = lists.as_deref().unwrap_or_default() else {
-            return Err(format!("`{}` is not one revocation list in PEM", path.display()));
+            return Err(format!("`{file}` is not one revocation list in PEM"));
         };
         let list = revoking(list, &certificate, &issuer(target)?)?;
-        let mut record = Replacement::survey(&path, &before, as_file(&list).as_bytes())?.record();
-        record.insert(LIST_KEY.to_owned(), STANDARD.encode(&list).into());
+        let mut record = Replacement::to(target, &file, as_file(&list).as_bytes())?.record();
+        record.insert(LIST_KEY.to_owned(), record::of_bytes(&list));
         Ok(record)
     }
 
     fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
         let target = site.target(&self.target)?;
-        let list = record.get(LIST_KEY).and_then(Value::as_str);
-        let list = list.and_then(|text| STANDARD.decode(text).ok());
-        let list = as_file(&list.ok_or("the record has no list")?);
-        reload::put_in(&Replacement::of(record)?, list.as_bytes(), target, || bites(target))
+        let list = as_file(&record::bytes(record, LIST_KEY)?);
+        let make = |_| Ok(list.into_bytes());
+        reload::put_in(&Replacement::of(record)?, target, make, || bites(target))
     }
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {

@@ -38,13 +38,13 @@
 //! - <https://cwe.mitre.org/data/definitions/15.html>
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::configured::{ConfigEdit, edited, get};
+use crate::configured::{ConfigEdit, edited};
 use crate::fault::{Effect, Entry, Fault, UndoClass};
-use crate::files;
+use crate::files::{self, Location};
+use crate::http::get;
 use crate::read::Section;
 use crate::replaced::Replacement;
 use crate::target::{Target, TargetKind};
@@ -117,19 +117,15 @@ impl ConfigEdit for ConfigEdited {
         }
     }
 
-    fn file(&self, target: &Target) -> Result<PathBuf, String> {
+    fn file(&self, target: &Target) -> Result<Location, String> {
         match (&self.path, target.kind) {
-            (Some(path), TargetKind::Files) => {
-                // Reached without following a link out of `root`: an error says so before anything is changed.
-                files::open(target, path)?;
-                Ok(target.path("root")?.join(path))
-            }
+            (Some(path), TargetKind::Files) => Ok(Location::Below(path.clone())),
             (None, TargetKind::Files) => Err("`path` is missing: which file below `root` is edited".to_owned()),
             (Some(_), _) => Err(format!(
                 "`path` is for a target of kind `files`; `{}` has a `config`",
                 target.name
             )),
-            (None, _) => target.path("config"),
+            (None, _) => Location::declared(target, "config"),
         }
     }
 
@@ -150,7 +146,7 @@ impl ConfigEdit for ConfigEdited {
 
     fn bites(&self, target: &Target, replacement: &Replacement) -> Result<bool, String> {
         let Some(shows) = &self.shows else {
-            return replacement.stands();
+            return replacement.is_applied(target);
         };
         let path = target.optional("path").unwrap_or("/");
         let answer = get(target, target.text("address")?, path)?;

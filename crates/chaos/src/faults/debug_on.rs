@@ -37,8 +37,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::configured::{ConfigEdit, edit_servers, edited, get};
+use crate::configured::{ConfigEdit, edit_servers, edited};
 use crate::fault::{Effect, Entry, Fault, UndoClass, read_path};
+use crate::http::get;
 use crate::read::Section;
 use crate::replaced::Replacement;
 use crate::target::{Target, TargetKind};

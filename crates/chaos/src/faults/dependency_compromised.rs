@@ -41,8 +41,9 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::configured::{ConfigEdit, edit_servers, edited, get, is_free, read_listen};
+use crate::configured::{ConfigEdit, edit_servers, edited, is_free, read_listen};
 use crate::fault::{Effect, Entry, Fault, UndoClass};
+use crate::http::get;
 use crate::read::Section;
 use crate::replaced::Replacement;
 use crate::target::{Target, TargetKind};

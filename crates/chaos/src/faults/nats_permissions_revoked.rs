@@ -9,7 +9,7 @@
 //! - Parameters: `target`, with `config` and `pid_file`; `client`, a target of the same server with the user's
 //!   credential; `subject`, one that the user may subscribe to.
 //!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
-//! - Undo class: `journaled`. The original file, which lies beside it as `….proofmark-before` meanwhile, is put back with
+//! - Undo class: `journaled`. The original file, which lies beside it as `.proofmark-kept-…` meanwhile, is put back with
 //!   its owner and mode, and read again, unless somebody has changed or replaced the file since. Nothing of its contents
 //!   is in the journal, only the digest of what the fault made of it. A server that doesn't run reads it at its start.
 //! - Rights: owner of the folder that holds the file, and leave to signal the server.

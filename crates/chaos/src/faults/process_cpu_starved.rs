@@ -40,9 +40,10 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::{Value, json};
 
 use crate::fault::{Effect, Entry, Fault, UndoClass};
-use crate::files::{recorded_number, told};
+use crate::files::told;
 use crate::processes_linux::{OnProcess, Process, ProcessChange, Stat, number};
 use crate::read::Section;
+use crate::record;
 use crate::strike::{Record, Undone};
 use crate::target::TargetKind;
 
@@ -170,7 +171,7 @@ impl State {
     }
 
     fn starved(record: &Record) -> Result<State, String> {
-        let core = usize::try_from(recorded_number(record, "core")?).ok();
+        let core = usize::try_from(record::number(record, "core")?).ok();
         Ok(State {
             nice: NICE,
             cores: vec![
@@ -182,10 +183,7 @@ impl State {
 
     /// What a thread had, or the first one where it is new.
     fn before(record: &Record, task: Pid) -> Result<Option<State>, String> {
-        let tasks = record
-            .get("tasks")
-            .and_then(Value::as_array)
-            .ok_or("the record has no `tasks`")?;
+        let tasks = record::list(record, "tasks")?;
         let its = |state: &&Value| state["task"].as_i64() == Some(i64::from(number(task)));
         let Some(state) = tasks.iter().find(its).or(tasks.first()) else {
             return Ok(None);

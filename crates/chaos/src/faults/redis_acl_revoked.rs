@@ -44,10 +44,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::compare::{Change, text};
+use crate::compare::Change;
 use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::record::text;
 use crate::redis::{Reply, Session};
 use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;

@@ -97,7 +97,7 @@ impl Strike for SecretUnreadable {
 
     fn survey(&self, site: &Site) -> Result<Record, String> {
         let file = files::open(site.target(&self.target)?, &self.path)?;
-        Ok(files::ModeChange::to(&file, 0)?.record())
+        Ok(files::ModeChange::to(&file, |_| 0)?.record())
     }
 
     fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {

@@ -48,9 +48,9 @@ use serde_json::Value;
 
 use crate::configured::{is_free, read_listen};
 use crate::fault::{Effect, Entry, Fault, UndoClass};
+use crate::files::contents_at;
 use crate::permit::Permit;
 use crate::read::Section;
-use crate::replaced::contents;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::{Target, TargetKind};
 use crate::tls::{Met, meet, meet_with};
@@ -108,9 +108,9 @@ impl SigningKeyCompromised {
     }
 
     fn impostor(&self, target: &Target) -> Result<Arc<ServerConfig>, String> {
-        let chain = contents(&target.path("certificate_file")?)?;
+        let chain = contents_at(&target.path("certificate_file")?)?;
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain).filter_map(Result::ok).collect();
-        let key = contents(&target.path("key_file")?)?;
+        let key = contents_at(&target.path("key_file")?)?;
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| "`key_file` has no private key in PEM")?;
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -182,7 +182,7 @@ impl Strike for SigningKeyCompromised {
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
         let target = site.target(&self.target)?;
-        let own = contents(&target.path("certificate_file")?)?;
+        let own = contents_at(&target.path("certificate_file")?)?;
         let own = CertificateDer::from_pem_slice(&own).map_err(|_| "`certificate_file` has no certificate")?;
         // A refused connection is the answer that no impostor is there.
         let met = meet_with(target, &self.listen.to_string(), rustls::ALL_VERSIONS);

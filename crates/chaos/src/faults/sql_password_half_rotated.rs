@@ -8,7 +8,7 @@
 //!
 //! - Parameters: `client`, a target with a `password_file`.
 //!   With `hold_ms` it is taken back after so many milliseconds, and recovery is measured from there.
-//! - Undo class: `journaled`. The original file, which lies beside it as `….proofmark-before` meanwhile, is put back
+//! - Undo class: `journaled`. The original file, which lies beside it as `.proofmark-kept-…` meanwhile, is put back
 //!   with its owner and mode, unless somebody has written another since. Nothing of the secret is in the journal.
 //! - Rights: owner of the folder that holds the file.
 //! - Targets: `postgresql`.
@@ -42,11 +42,12 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::fault::{Effect, Entry, Fault, UndoClass};
+use crate::files::Location;
 use crate::permit::Permit;
 use crate::postgresql::{WRONG_PASSWORD, login_refused};
 use crate::read::Section;
+use crate::replaced::Replacement;
 use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
-use crate::swap::Swap;
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -99,19 +100,20 @@ impl Strike for HalfRotated {
     }
 
     fn survey(&self, site: &Site) -> Result<Record, String> {
-        let file = site.target(&self.client)?.path("password_file")?;
-        Ok(Swap::of_file(&file, UNKNOWN_PASSWORD)?.record())
+        let client = site.target(&self.client)?;
+        let file = Location::declared(client, "password_file")?;
+        Ok(Replacement::unread(client, &file, UNKNOWN_PASSWORD)?.record())
     }
 
-    fn inject(&self, _: &Permit, _: &Site, record: &Record) -> Result<(), String> {
-        Swap::of(record)?.put(UNKNOWN_PASSWORD)
+    fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
+        Replacement::of(record)?.apply(site.target(&self.client)?, |_| Ok(UNKNOWN_PASSWORD.to_vec()))
     }
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
         login_refused(site.target(&self.client)?, WRONG_PASSWORD)
     }
 
-    fn undo(&self, _: &Site, record: &Record) -> Result<Undone, String> {
-        Swap::of(record)?.take_back()
+    fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
+        Replacement::of(record)?.take_back(site.target(&self.client)?)
     }
 }

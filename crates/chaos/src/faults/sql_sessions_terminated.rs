@@ -47,6 +47,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::postgresql::{Role, Session};
 use crate::read::Section;
+use crate::record;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::TargetKind;
 
@@ -101,9 +102,7 @@ fn sessions(session: &Session, role: &Role) -> Result<Vec<String>, String> {
 
 /// The ones that were there before.
 fn recorded(record: &Record) -> Result<Vec<String>, String> {
-    let sessions = record.get("sessions").and_then(Value::as_array);
-    let sessions = sessions.ok_or("the record has no `sessions`")?;
-    Ok(sessions
+    Ok(record::list(record, "sessions")?
         .iter()
         .filter_map(|session| session.as_str().map(str::to_owned))
         .collect())

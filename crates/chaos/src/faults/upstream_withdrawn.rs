@@ -45,6 +45,7 @@ use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::haproxy::{FORCED_DRAIN, FORCED_MAINTENANCE, Said, admin_state, is_name, order, socket};
 use crate::permit::Permit;
 use crate::read::Section;
+use crate::record;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::TargetKind;
 
@@ -110,9 +111,7 @@ impl UpstreamWithdrawn {
 }
 
 fn socket_of(record: &Record) -> Result<PathBuf, String> {
-    let path = record.get(SOCKET_KEY).and_then(Value::as_str);
-    path.map(PathBuf::from)
-        .ok_or_else(|| format!("the record has no `{SOCKET_KEY}`"))
+    record::text(record, SOCKET_KEY).map(PathBuf::from)
 }
 
 impl Strike for UpstreamWithdrawn {

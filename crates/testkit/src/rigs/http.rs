@@ -1,13 +1,11 @@
 //! Rigs with nginx and HAProxy, and the running of both.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use super::{Kept, Make, Rig};
+use super::{Kept, Make, Rig, service};
 
 pub(super) const RIGS: &[(&str, Make)] = &[
     ("config-edited", |folder| {
@@ -36,9 +34,6 @@ pub(super) const RIGS: &[(&str, Make)] = &[
     }),
     ("upstream-withdrawn", upstream_withdrawn),
 ];
-
-/// A service answers within so many milliseconds of its start.
-const START_MS_MAX: u64 = 5_000;
 
 /// An nginx with its configuration, and everything that it writes, in a folder of its own.
 pub(super) struct Nginx {
@@ -77,12 +72,13 @@ impl Nginx {
             self.http
         );
         write(&self.config(), &config)?;
+        service::remove_kept(&self.folder)?;
         // What it was told to do by reloads so far is forgotten with it.
         self.kill();
         let _ = fs::remove_file(self.folder.join("nginx.pid"));
         let mut command = self.command();
         self.running = Some(Group::start(&mut command)?);
-        answering(port)
+        service::wait_for_port(port)
     }
 
     /// Kills every process of it at once.
@@ -124,7 +120,7 @@ fn web(
     keys: fn(u16) -> String,
     shows: fn(&Web) -> Result<bool, String>,
 ) -> Result<Box<dyn Rig>, String> {
-    let [port, behind, other] = free_ports()?;
+    let [port, behind, other] = service::free_ports()?;
     let http = format!(
         "  server {{\n    listen 127.0.0.1:{port};\n    location / {{ return 200 \"hello\\n\"; }}\n    \
          location /admin {{ return 200 \"admin\"; }}\n    \
@@ -212,7 +208,7 @@ struct Balancer {
 }
 
 fn upstream_withdrawn(folder: &Path) -> Result<Box<dyn Rig>, String> {
-    let [port, behind] = free_ports()?;
+    let [port, behind] = service::free_ports()?;
     let path = folder.display();
     let config = format!(
         "global\n  stats socket {path}/admin.sock mode 600 level admin\ndefaults\n  mode http\n  \
@@ -289,7 +285,7 @@ impl Rig for Balancer {
         let mut command = Command::new("/usr/sbin/haproxy");
         command.arg("-db").arg("-f").arg(self.folder.join("haproxy.cfg"));
         self.running = Some(Group::start(&mut command)?);
-        answering(self.port)
+        service::wait_for_port(self.port)
     }
 }
 
@@ -318,36 +314,6 @@ impl Drop for Group {
         }
         let _ = self.0.wait();
     }
-}
-
-/// Ports of 127.0.0.1 on which nobody listens, each another.
-pub(super) fn free_ports<const N: usize>() -> Result<[u16; N], String> {
-    let bound = || TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string());
-    // All are held until all are known.
-    let listeners: Vec<TcpListener> = (0..N).map(|_| bound()).collect::<Result<_, _>>()?;
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr().map_err(|error| error.to_string())?.port();
-    }
-    Ok(ports)
-}
-
-/// Waits until something listens.
-pub(super) fn answering(port: u16) -> Result<(), String> {
-    until(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
-        .map_err(|()| format!("nothing listens on port {port} after {START_MS_MAX} ms"))
-}
-
-/// Asks until it is so.
-pub(super) fn until(mut so: impl FnMut() -> bool) -> Result<(), ()> {
-    let end = Instant::now() + Duration::from_millis(START_MS_MAX);
-    while Instant::now() < end {
-        if so() {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(25));
-    }
-    Err(())
 }
 
 pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {

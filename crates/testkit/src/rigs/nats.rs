@@ -92,9 +92,7 @@ impl Nats {
         service::secret(&new, &text)?;
         service::give(&new)?;
         fs::rename(&new, self.config()).map_err(|error| error.to_string())?;
-        // What an undo has left to its owner.
-        let _ = fs::remove_file(self.folder.join("nats.conf.proofmark-before"));
-        Ok(())
+        service::remove_kept(&self.folder)
     }
 
     fn start(&mut self) -> Result<(), String> {

@@ -260,8 +260,7 @@ impl Sql {
             fs::remove_dir_all(self.data()).map_err(|error| error.to_string())?;
         }
         let secret = self.folder.join("app-password");
-        // What an undo has left to its owner.
-        let _ = fs::remove_file(self.folder.join("app-password.proofmark-before"));
+        service::remove_kept(&self.folder)?;
         service::secret(&secret, APP_PASSWORD)?;
         let mut tar = Command::new("tar")
             .args(["-xpf", "-", "-C"])

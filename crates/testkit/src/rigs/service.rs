@@ -13,6 +13,8 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 const START_MS_MAX: u64 = 20_000;
 /// Between two looks.
 const LOOK_MS: u64 = 5;
+/// What the name of an original begins with that a fault keeps beside its file.
+const KEPT_PREFIX: &str = ".proofmark-kept-";
 /// Who has nothing but what is given to it: `nobody` of Debian.
 const UNPRIVILEGED: u32 = 65_534;
 
@@ -98,12 +100,35 @@ pub(super) fn secret(path: &Path, text: &str) -> Result<(), String> {
         .map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Removes what an undo has left to its owner beside files of the folder.
+pub(super) fn remove_kept(folder: &Path) -> Result<(), String> {
+    let removed = || {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(KEPT_PREFIX) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    removed().map_err(|error: std::io::Error| format!("{}: {error}", folder.display()))
+}
+
 /// A port of loopback that nobody listens on.
 pub(super) fn free_port() -> Result<u16, String> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|error| error.to_string())
+    free_ports().map(|[port]| port)
+}
+
+/// The same, each another.
+pub(super) fn free_ports<const N: usize>() -> Result<[u16; N], String> {
+    let bound = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string());
+    // All are held until all are known.
+    let listeners: Vec<TcpListener> = (0..N).map(|_| bound()).collect::<Result<_, _>>()?;
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr().map_err(|error| error.to_string())?.port();
+    }
+    Ok(ports)
 }
 
 /// Waits until something is so.

@@ -8,8 +8,8 @@ use rcgen::{
     KeyUsagePurpose, SerialNumber, date_time_ymd,
 };
 
-use super::http::{Nginx, add_line, free_ports, get, output, until, write};
-use super::{Kept, Make, Rig};
+use super::http::{Nginx, add_line, get, output, write};
+use super::{Kept, Make, Rig, service};
 
 pub(super) const RIGS: &[(&str, Make)] = &[
     ("certificate-expired", |folder| {
@@ -80,7 +80,7 @@ struct Endpoint {
 
 impl Endpoint {
     fn start(folder: &Path) -> Result<Endpoint, String> {
-        let [port] = free_ports()?;
+        let [port] = service::free_ports()?;
         let (files, renewed) = issue().map_err(|error| error.to_string())?;
         for (name, text) in &files {
             write(&folder.join(name), text)?;
@@ -163,7 +163,7 @@ impl Endpoint {
             }
         }
         self.nginx.revive(self.port)?;
-        until(|| self.verification() == Ok(VERIFIES)).map_err(|()| "it does not come back".to_owned())
+        service::wait("it verifies again", || self.verification() == Ok(VERIFIES))
     }
 
     /// The file `name` becomes `text` by another's hand.
@@ -240,7 +240,7 @@ fn gateway(
     changed: &'static str,
     shows: fn(&Gateway) -> Result<bool, String>,
 ) -> Result<Box<dyn Rig>, String> {
-    let [other] = free_ports()?;
+    let [other] = service::free_ports()?;
     Ok(Box::new(Gateway {
         endpoint: Endpoint::start(folder)?,
         other,
