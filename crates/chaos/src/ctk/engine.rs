@@ -134,7 +134,7 @@ impl<'a> Engine<'a> {
         use rustix::process::Signal;
         if lane == Lane::Background {
             return self.abandoned.load(Ordering::Relaxed).then(|| Stop {
-                raise: Raise::Failed("chaoslib.exceptions.ExperimentExitedException".to_owned()),
+                raise: Raise::error("ExperimentExitedException", "left at once"),
                 signal: Signal::KILL,
                 grace: Duration::ZERO,
             });
