@@ -7,6 +7,7 @@ import copy
 import json
 import logging
 import os
+import signal
 import sys
 
 from chaoslib.control import load_global_controls
@@ -15,7 +16,10 @@ from chaoslib.types import Dry, Schedule, Strategy
 from chaostoolkit import encoder
 
 logging.disable(logging.CRITICAL)
+# What experiments print and read is none of the conversation.
+questions = os.fdopen(os.dup(0))
 answers = os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.dup2(2, 1)
 
 
@@ -49,8 +53,11 @@ def run(case):
 
 
 def main():
+    # A signal that a module sends to its own process may come late: then it must not end this one.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     environment = dict(os.environ)
-    for line in sys.stdin:
+    for line in questions:
         case = json.loads(line)
         os.environ.clear()
         os.environ.update(environment)

@@ -1,6 +1,8 @@
 //! `bench proxy [GROUP…]`: our fault proxy beside toxiproxy-server; the driver is in `conformance`, and a figure that
 //! misses its bar makes it fail, as does a peer that is absent.
 //!
+//! `bench chaos-toolkit`: an experiment of process probes, under `chaos` and under ours.
+//!
 //! `bench check [TREE [ADVISORIES]]`: our `check` and the peers on the same tree, in turn, in one run.
 //!
 //! CPU time, wall time and peak memory of each whole process, as medians, and the ratio to ours; and how much each
@@ -46,7 +48,10 @@ pub fn run(args: &[&str]) -> Result<(), String> {
         ["check", tree, advisories] => check(tree, Some(advisories)),
         ["abort"] => abort(),
         ["proxy", groups @ ..] => proxy(groups),
-        _ => Err("usage: cargo xtask bench check [TREE [ADVISORIES]] | abort | proxy [GROUP…]".to_owned()),
+        ["chaos-toolkit"] => chaos_toolkit(),
+        _ => Err(
+            "usage: cargo xtask bench check [TREE [ADVISORIES]] | abort | chaos-toolkit | proxy [GROUP…]".to_owned(),
+        ),
     }
 }
 
@@ -73,6 +78,91 @@ fn proxy(groups: &[&str]) -> Result<(), String> {
         peer.as_str(),
     ];
     tools::cargo(&[&run, groups].concat())
+}
+
+/// Process probes in the experiment that both sides run.
+const PROBES: usize = 200;
+/// Ours takes at most this share of the peer's CPU and wall time.
+const SHARE_MAX: f64 = 0.25;
+
+/// One experiment of nothing but process probes, under `chaos` and under ours in compatibility mode.
+fn chaos_toolkit() -> Result<(), String> {
+    tools::cargo(&["build", "--quiet", "--release", "-p", "proofmark"])?;
+    let time = tools::find("time").ok_or("GNU time is needed: apt-get install time")?;
+    let time = time.display().to_string();
+    let folder = std::env::temp_dir().join(format!("proofmark-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let result = probes(&time, &folder);
+    let _ = fs::remove_dir_all(&folder);
+    result
+}
+
+fn probes(time: &str, folder: &Path) -> Result<(), String> {
+    let probe = |number: usize| {
+        serde_json::json!({"type": "probe", "name": format!("probe {number}"),
+            "provider": {"type": "process", "path": "echo", "arguments": [number.to_string()]}})
+    };
+    let method: Vec<Value> = (0..PROBES).map(probe).collect();
+    let experiment = serde_json::json!({"title": "probes", "description": "nothing but probes", "method": method});
+    let place = |name: &str| folder.join(name).display().to_string();
+    let file = place("experiment.json");
+    fs::write(&file, experiment.to_string()).map_err(|error| format!("{file}: {error}"))?;
+    let owned = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+    let (ours, theirs, none) = (place("ours.json"), place("theirs.json"), place("no-settings.yaml"));
+    let side = |name, program: String, args| Side {
+        name,
+        program,
+        args,
+        answers: &[0],
+        looks: format!("{PROBES} process probes, and a journal of them"),
+        measured: Vec::new(),
+        failed: None,
+    };
+    let program = tools::target().join("release/proofmark").display().to_string();
+    let args = [
+        "chaos",
+        "run",
+        &file,
+        "--ctk-compat",
+        "--journal-path",
+        &ours,
+        "--settings",
+        &none,
+    ];
+    let mut sides = vec![side("proofmark", program, owned(&args))];
+    let chaos = tools::find("chaos").ok_or("`chaos` (chaostoolkit) is absent: nothing to measure against")?;
+    let args = [
+        "--no-version-check",
+        "--no-log-file",
+        "--settings",
+        &none,
+        "run",
+        &file,
+        "--journal-path",
+        &theirs,
+    ];
+    sides.push(side("chaos", chaos.display().to_string(), owned(&args)));
+    for _ in 0..RUNS {
+        for side in &mut sides {
+            let measured = measure(time, side)?.map_err(|reason| format!("`{}` failed: {reason}", side.name))?;
+            side.measured.push(measured);
+        }
+    }
+    table(&sides);
+    let median = |side: &Side, pick: fn(&Measured) -> f64| {
+        let mut sorted: Vec<f64> = side.measured.iter().map(pick).collect();
+        sorted.sort_by(f64::total_cmp);
+        sorted[sorted.len() / 2]
+    };
+    for (name, pick) in [("cpu", (|m| m.cpu_s) as fn(&Measured) -> f64), ("wall", |m| m.wall_s)] {
+        let share = median(&sides[0], pick) / median(&sides[1], pick);
+        if share > SHARE_MAX {
+            return Err(format!(
+                "{name}: ours takes {share:.2} of the peer's, more than {SHARE_MAX}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check(tree: &str, advisories: Option<&str>) -> Result<(), String> {

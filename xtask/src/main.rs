@@ -27,6 +27,8 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => codegen::run(true),
         ["layers"] => layers::run(),
         ["transcripts"] => transcripts::run(),
+        // This suite puts its cases to the program itself, which lies beside the suite's.
+        ["conform", "chaos-experiments", ..] => conform_program(&words[1..]),
         ["conform", rest @ ..] => tools::cargo(&[&["run", "--quiet", "--release", "-p", "conformance", "--"], rest].concat()),
         ["bench", rest @ ..] => bench::run(rest),
         ["soak", rest @ ..] => soak::run(rest),
@@ -39,4 +41,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn conform_program(words: &[&str]) -> Result<(), String> {
+    tools::cargo(&["build", "--quiet", "--release", "-p", "proofmark"])?;
+    tools::cargo(&[&["run", "--quiet", "--release", "-p", "conformance", "--"], words].concat())
 }

@@ -278,13 +278,36 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
 }
 
 fn generated(tally: &mut Tally, bench: &Bench, cases: &[Case]) -> Result<(), String> {
-    let mut driver = Driver::start(bench)?;
-    for (index, case) in cases.iter().enumerate() {
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let expected = driver.ask(case)?;
-        let got = guarded(|| library(bench, case, folder.path()));
-        tally.case(&format!("generated/{}", case.name), &expected, &got);
+    // The two sides take long, and know nothing of each other.
+    let (theirs, ours) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| -> Result<Vec<String>, String> {
+            let mut driver = Driver::start(bench)?;
+            cases.iter().map(|case| driver.ask(case)).collect()
+        });
+        let half = |skip: usize| {
+            scope.spawn(move || {
+                let every_other = cases.iter().skip(skip).step_by(2);
+                every_other
+                    .map(|case| guarded(|| library(bench, case)))
+                    .collect::<Vec<String>>()
+            })
+        };
+        let (even, odd) = (half(0), half(1));
+        let halves = (even.join(), odd.join());
+        (theirs.join(), halves)
+    });
+    let lost = |_| "a thread of the suite panicked".to_owned();
+    let theirs = theirs.map_err(lost)??;
+    let (even, odd) = (ours.0.map_err(lost)?, ours.1.map_err(lost)?);
+    for (index, (case, expected)) in cases.iter().zip(&theirs).enumerate() {
+        let got = if index % 2 == 0 {
+            &even[index / 2]
+        } else {
+            &odd[index / 2]
+        };
+        tally.case(&format!("generated/{}", case.name), expected, got);
         if index % SAMPLE_EVERY == 0 && case.settings == Json::Null {
+            let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
             let text = serde_json::to_string(&case.experiment).unwrap_or_default();
             std::fs::write(folder.path().join("experiment.json"), text).map_err(|error| error.to_string())?;
             let flags = case.flags();
@@ -351,7 +374,7 @@ impl chaos::ctk::Hooks for Hooks {
     }
 }
 
-fn library(bench: &Bench, case: &Case, folder: &Path) -> String {
+fn library(bench: &Bench, case: &Case) -> String {
     let mut env: Vec<_> = std::env::vars_os().filter(|(name, _)| name != "PYTHONPATH").collect();
     env.push(("PYTHONPATH".into(), bench.python_path().into()));
     env.extend(case.env.iter().map(|(name, value)| (name.into(), value.into())));
@@ -378,7 +401,7 @@ fn library(bench: &Bench, case: &Case, folder: &Path) -> String {
         },
         python: bench.python.clone().into(),
         json_path: bench.json_path,
-        ..Options::compatible(env, folder.to_owned())
+        ..Options::compatible(env, bench.modules.path().to_owned())
     };
     let loaded = match chaos::ctk::parse_json(&case.experiment.to_string()) {
         Ok(loaded) => loaded,

@@ -41,7 +41,7 @@ impl Engine<'_> {
         let context = Context::Part(path.clone());
         self.controlled("activity", &context, lane, |state| {
             let activity = self.part(&path)?;
-            let run = self.paused_and_run(&activity, dry, runs, lane, begun)?;
+            let run = self.paused_and_run(&activity, &path, dry, runs, lane, begun)?;
             *state = State::One(run.clone());
             Ok(run)
         })
@@ -50,6 +50,7 @@ impl Engine<'_> {
     fn paused_and_run(
         &self,
         activity: &Value,
+        path: &[Step],
         dry: Option<Dry>,
         runs: Option<&Mutex<Vec<Shared>>>,
         lane: Lane,
@@ -94,6 +95,7 @@ impl Engine<'_> {
             ("start", Value::Str(time::iso(start_us))),
         ])));
         if let Some(runs) = runs {
+            lock(&self.entries).push((run.clone(), path.to_vec()));
             lock(runs).push(run.clone());
         }
         begun();

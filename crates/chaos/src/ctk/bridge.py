@@ -33,8 +33,11 @@ DEPTH_MAX = 200
 objects = {}
 sink_lock = threading.Lock()
 jobs = queue.SimpleQueue()
+late = queue.SimpleQueue()
 background = set()
 busy = False
+# The job of the main thread that has no answer yet.
+unanswered = None
 
 
 class Invalid(Exception):
@@ -156,8 +159,9 @@ def interruption(message):
 def on_signal(number, frame):
     if not busy:
         if number in (signal.SIGUSR1, signal.SIGUSR2):
-            # A module asked for the end of the experiment from the background.
-            send({"signal": number})
+            # A module asked for the end of the experiment from the background. Sent by another thread: this one may be
+            # in the middle of an answer.
+            late.put(number)
         return
     if number == signal.SIGTERM:
         raise interruption("SIGTERM signal received")
@@ -422,8 +426,10 @@ OPERATIONS = {
 
 
 def work(job):
-    global busy
+    global busy, unanswered
     foreground = job["foreground"]
+    if foreground:
+        unanswered = job["id"]
     answer = {"id": job["id"]}
     environment = dict(os.environ)
     folder = cwd()
@@ -449,6 +455,8 @@ def work(job):
         answer["env"] = changed
     if cwd() != folder:
         answer["cwd"] = cwd()
+    if foreground:
+        unanswered = None
     send(answer)
 
 
@@ -457,6 +465,11 @@ def cwd():
         return os.getcwd()
     except OSError:
         return None
+
+
+def report():
+    while True:
+        send({"signal": late.get()})
 
 
 def listen():
@@ -472,10 +485,13 @@ def listen():
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
     signal.signal(number, on_signal)
 threading.Thread(target=listen, daemon=True).start()
+threading.Thread(target=report, daemon=True).start()
 while True:
     try:
-        next_job = jobs.get()
-        work(next_job)
-    except (Exception, KeyboardInterrupt, SystemExit):
-        # A signal between two jobs.
-        continue
+        work(jobs.get())
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        # A signal that came when the function had just returned.
+        busy = False
+        if unanswered is not None:
+            send({"id": unanswered, "raise": described(error)})
+            unanswered = None

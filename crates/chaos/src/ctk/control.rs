@@ -208,7 +208,8 @@ impl Engine<'_> {
     /// `configure_control` of all controls, each name once. One that fails is left out where the settings declare it.
     pub(super) fn initialize_controls(&self) -> Result<(), Raise> {
         let mut kept = Vec::new();
-        for control in self.world().controls.clone() {
+        let declared = self.world().controls.clone();
+        for control in declared {
             let done = match python_provider(&control)? {
                 true => self.configure(&control, "configure_control"),
                 false => Ok(()),

@@ -58,6 +58,8 @@ pub(super) struct Engine<'a> {
     pub(super) abandoned: AtomicBool,
     /// The first action was let through.
     pub(super) permitted: AtomicBool,
+    /// Entries of the journal, and where their activities stand.
+    pub(super) entries: Mutex<Vec<(Shared, Vec<Step>)>>,
     /// Signals that modules of the bridge sent, not yet taken.
     sent: Mutex<Vec<Cancel>>,
     /// The first interruption from outside.
@@ -83,6 +85,7 @@ impl<'a> Engine<'a> {
             cwd: Mutex::new(options.cwd.clone()),
             abandoned: AtomicBool::new(false),
             permitted: AtomicBool::new(false),
+            entries: Mutex::new(Vec::new()),
             sent: Mutex::new(Vec::new()),
             first: Mutex::new(None),
         }
@@ -131,7 +134,7 @@ impl<'a> Engine<'a> {
         use rustix::process::Signal;
         if lane == Lane::Background {
             return self.abandoned.load(Ordering::Relaxed).then(|| Stop {
-                raise: Raise::Failed("chaoslib.exceptions.ExperimentExitedException".to_owned()),
+                raise: Raise::error("ExperimentExitedException", "left at once"),
                 signal: Signal::KILL,
                 grace: Duration::ZERO,
             });

@@ -89,7 +89,7 @@ impl Engine<'_> {
             let parsed = if path.exists() {
                 from_file(&path)?
             } else {
-                self.from_web(source)?
+                self.fetched(source)?
             };
             let shared = Shared::new(parsed.into());
             *state = State::One(shared.clone());
@@ -102,7 +102,7 @@ impl Engine<'_> {
         })
     }
 
-    fn from_web(&self, source: &str) -> Result<Value, Raise> {
+    fn fetched(&self, source: &str) -> Result<Value, Raise> {
         let invalid = |reason: String| Raise::error("InvalidSource", reason);
         let Some((scheme, rest)) = source.split_once("://") else {
             return Err(invalid(format!("Path \"{source}\" does not exist.")));

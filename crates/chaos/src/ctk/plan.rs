@@ -88,8 +88,11 @@ pub(super) fn resolved<'v>(experiment: &'v Value, activity: &'v Value) -> &'v Va
         Value::List(items) => items.as_slice(),
         _ => &[],
     });
-    let named = all.filter(|other| other.find("name").is_some_and(|known| known.equals(name)));
-    named.last().unwrap_or(activity)
+    // The last of several with this name is the one that is meant.
+    let mut named = all
+        .rev()
+        .filter(|other| other.find("name").is_some_and(|known| known.equals(name)));
+    named.next().unwrap_or(activity)
 }
 
 fn planned(phase: &'static str, activity: &Value) -> Planned {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::control::{Context, State, list_of, runs_value};
 use super::engine::{Engine, Lane, Shared, lock};
+use super::plan::resolved;
 use super::raise::Raise;
 use super::value::{Dict, Step, Value};
 use super::{COMPATIBLE_WITH, Cancel, Dry, Level, settings, time};
@@ -594,16 +595,21 @@ impl Engine<'_> {
     }
 
     fn journal_value(&self, journal: &Journal, snapshot: &Value, start_us: i64, end_us: Option<i64>) -> Value {
+        let now = self.world().experiment.clone();
         let state = |state: &Mutex<Option<Shared>>| {
             let state = lock(state);
-            state.as_ref().map_or(Value::None, |state| lock(state).clone())
+            state
+                .as_ref()
+                .map_or(Value::None, |state| self.state_of_journal(state, &now))
         };
+        let during = lock(&journal.during);
+        let during = during.iter().map(|state| self.state_of_journal(state, &now)).collect();
         let status = journal.status().map_or(Value::None, Value::str);
         let mut value = Value::dict([
             ("chaoslib-version", Value::str(COMPATIBLE_WITH)),
             ("platform", Value::str(&self.options.platform)),
             ("node", Value::str(&self.options.node)),
-            ("experiment", self.experiment_of_journal(snapshot)),
+            ("experiment", experiment_of_journal(snapshot, &now)),
             ("start", Value::Str(time::iso(start_us))),
             ("status", status),
             ("deviated", Value::Bool(journal.deviated.load(Ordering::SeqCst))),
@@ -612,11 +618,11 @@ impl Engine<'_> {
                 Value::dict([
                     ("before", state(&journal.before)),
                     ("after", state(&journal.after)),
-                    ("during", runs_value(&lock(&journal.during))),
+                    ("during", Value::List(during)),
                 ]),
             ),
-            ("run", runs_value(&lock(&journal.run))),
-            ("rollbacks", runs_value(&lock(&journal.rollbacks))),
+            ("run", self.runs_of_journal(&journal.run, &now)),
+            ("rollbacks", self.runs_of_journal(&journal.rollbacks, &now)),
         ]);
         if let (Some(end_us), Some(dict)) = (end_us, value.as_dict_mut()) {
             dict.set("end", Value::Str(time::iso(end_us)));
@@ -625,26 +631,34 @@ impl Engine<'_> {
         value
     }
 
-    /// The experiment in the journal is a shallow copy: what stood there at the start, and what became of its lists and
-    /// mappings. Secrets that stand in the file itself are left out.
-    fn experiment_of_journal(&self, snapshot: &Value) -> Value {
-        let now = self.world().experiment.clone();
-        let mut copy = Dict::default();
-        for (key, value) in snapshot.as_dict().into_iter().flat_map(|dict| &dict.0) {
-            let name = key.as_str().unwrap_or_default();
-            let nested = matches!(value, Value::List(_) | Value::Dict(_));
-            let value = now
-                .find(name)
-                .filter(|now| nested && same_kind(now, value))
-                .unwrap_or(value);
-            let value = if name == "secrets" {
-                hidden(value)
-            } else {
-                value.clone()
-            };
-            copy.insert(key.clone(), value);
+    fn runs_of_journal(&self, runs: &Mutex<Vec<Shared>>, now: &Value) -> Value {
+        let entries = lock(&self.entries);
+        let runs = lock(runs);
+        let runs = runs.iter().map(|run| {
+            let path = entries.iter().find(|(known, _)| Shared::ptr_eq(known, run));
+            let run = lock(run).clone();
+            match path {
+                Some((_, path)) => renewed(run, now.at(path)),
+                None => run,
+            }
+        });
+        Value::List(runs.collect())
+    }
+
+    fn state_of_journal(&self, state: &Shared, now: &Value) -> Value {
+        let mut state = lock(state).clone();
+        if let Some(Value::List(probes)) = state.as_dict_mut().and_then(|state| state.get_mut("probes")) {
+            for (index, probe) in probes.iter_mut().enumerate() {
+                let path = [
+                    Step::Key("steady-state-hypothesis"),
+                    Step::Key("probes"),
+                    Step::Index(index),
+                ];
+                let activity = now.at(&path).map(|activity| resolved(now, activity));
+                *probe = renewed(probe.clone(), activity);
+            }
         }
-        Value::Dict(copy)
+        state
     }
 
     /// What is added once everything is cleaned up: which signal it was.
@@ -669,16 +683,43 @@ impl Engine<'_> {
     }
 }
 
+/// The experiment in the journal is a shallow copy: what stood there at the start, and what became of its lists and
+/// mappings. Secrets that stand in the file itself are left out.
+fn experiment_of_journal(snapshot: &Value, now: &Value) -> Value {
+    let mut copy = shallow(snapshot, now);
+    if let Some(secrets) = copy.as_dict_mut().and_then(|copy| copy.get_mut("secrets")) {
+        *secrets = hidden(secrets);
+    }
+    copy
+}
+
+/// An entry's activity is such a copy, too.
+fn renewed(mut run: Value, activity: Option<&Value>) -> Value {
+    if let (Some(copy), Some(now)) = (run.as_dict_mut().and_then(|run| run.get_mut("activity")), activity) {
+        *copy = shallow(copy, now);
+    }
+    run
+}
+
+fn shallow(copy: &Value, now: &Value) -> Value {
+    let Value::Dict(dict) = copy else {
+        return copy.clone();
+    };
+    let items = dict.0.iter().map(|(key, value)| {
+        let nested = matches!(value, Value::List(_) | Value::Dict(_));
+        let now = key.as_str().and_then(|name| now.find(name));
+        let now = now.filter(|now| nested && std::mem::discriminant(*now) == std::mem::discriminant(value));
+        (key.clone(), now.unwrap_or(value).clone())
+    });
+    Value::Dict(Dict(items.collect()))
+}
+
 fn raise_is_plain(raise: &Raise) -> bool {
     matches!(raise, Raise::Failed(_) | Raise::Error { .. })
 }
 
 fn whole() -> Context {
     Context::Part(Vec::new())
-}
-
-fn same_kind(left: &Value, right: &Value) -> bool {
-    std::mem::discriminant(left) == std::mem::discriminant(right)
 }
 
 /// Secrets by name, their values replaced unless they only say where the secret lies.
