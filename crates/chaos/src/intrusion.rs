@@ -2,13 +2,18 @@
 //! changed; the attempt is made by a process of ours, and goes on until that ends.
 //!
 //! Whether it succeeds is asked of the service, which lists who is in, and not of the attempt.
-//! Start reading at [`Intrusion::hold`].
+//! Start reading at [`Intrusion::hold`]; [`read_presented`] makes a fault of one.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use crate::fault::{Entry, Fault};
+use crate::permit::Permit;
 use crate::read::Section;
-use crate::strike::Undone;
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::{Target, TargetKind};
 use crate::{postgresql, redis};
 
@@ -18,6 +23,30 @@ const AGAIN_MS: u64 = 250;
 const GONE_MS_MAX: u64 = 1_500;
 /// Between two looks.
 const LOOK_MS: u64 = 20;
+
+/// Keys of a `[[fault]]` that presents a credential.
+pub(crate) const PRESENTED_KEYS: &[&str] = &["target", "client", "from", "hold_ms"];
+
+/// Where a credential is presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    ItsOwn,
+    Another,
+}
+
+/// A fault of the catalogue made of an intrusion.
+pub(crate) fn read_presented(entry: &'static Entry, server: Server, section: &Section<'_>) -> Option<Box<dyn Fault>> {
+    let target = section.text("target");
+    let client = section.text("client");
+    let from = read_address(section, "from");
+    let strike = Presented {
+        server,
+        target: target?,
+        client: client?,
+        from: from?,
+    };
+    boxed(entry, strike, read_hold(section))
+}
 
 /// Who intrudes where.
 #[derive(Debug, Clone, Copy)]
@@ -125,8 +154,96 @@ impl Inside {
     }
 }
 
+#[derive(Debug)]
+struct Presented {
+    server: Server,
+    target: String,
+    client: String,
+    from: IpAddr,
+}
+
+impl Presented {
+    fn intrusion<'s>(&self, site: &'s Site) -> Result<Intrusion<'s>, String> {
+        Ok(Intrusion {
+            target: site.target(&self.target)?,
+            client: site.target(&self.client)?,
+            from: self.from,
+        })
+    }
+}
+
+impl Strike for Presented {
+    fn parameters(&self) -> BTreeMap<String, Value> {
+        BTreeMap::from([
+            ("target".to_owned(), self.target.clone().into()),
+            ("client".to_owned(), self.client.clone().into()),
+            ("from".to_owned(), self.from.to_string().into()),
+        ])
+    }
+
+    fn action(&self) -> String {
+        let verb = match self.server {
+            Server::ItsOwn => "use",
+            Server::Another => "try",
+        };
+        format!(
+            "{verb} the credential of `{}` at `{}` from {}",
+            self.client, self.target, self.from
+        )
+    }
+
+    fn undo_action(&self) -> String {
+        "close the session".to_owned()
+    }
+
+    fn targets(&self) -> Vec<String> {
+        vec![self.target.clone(), self.client.clone()]
+    }
+
+    fn survey(&self, site: &Site) -> Result<Record, String> {
+        let intrusion = self.intrusion(site)?;
+        let (here, there) = (intrusion.target.text("address")?, intrusion.client.text("address")?);
+        match self.server {
+            Server::ItsOwn if here != there => {
+                return Err(format!(
+                    "`{}` is at `{there}`, another server: `neighbour-reached` is for that",
+                    self.client
+                ));
+            }
+            Server::Another if here == there => {
+                return Err(format!(
+                    "`{}` is at the same server: `stolen-token-reused` is for that",
+                    self.client
+                ));
+            }
+            Server::ItsOwn | Server::Another => {}
+        }
+        intrusion.client.text("user")?;
+        if intrusion.is_inside()? {
+            return Err(format!("somebody uses this credential from {} already", self.from));
+        }
+        Ok(Record::new())
+    }
+
+    fn inject(&self, _: &Permit, _: &Site, _: &Record) -> Result<(), String> {
+        Err("it is held by a process".to_owned())
+    }
+
+    fn hold(&self, site: &Site, _: &Record, ready: &mut dyn FnMut()) -> Result<(), String> {
+        self.intrusion(site)?.hold(ready)
+    }
+
+    fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
+        self.intrusion(site)?.is_inside()
+    }
+
+    fn undo(&self, site: &Site, _: &Record) -> Result<Undone, String> {
+        self.intrusion(site)?.gone()
+    }
+}
+
 /// An address of this host.
-pub(crate) fn read_address(section: &Section<'_>, key: &str) -> Option<IpAddr> {
+fn read_address(section: &Section<'_>, key: &str) -> Option<IpAddr> {
     let text = section.text(key)?;
     let address = text.parse().ok();
     if address.is_none() {

@@ -16,9 +16,11 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::compare::Change;
 use crate::dial::dial;
+use crate::fault::{Entry, Fault};
+use crate::permit::Permit;
 use crate::read::Section;
 use crate::record::text;
-use crate::strike::{Record, Undone};
+use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::Target;
 
 /// A login, and each statement, ends within so many milliseconds.
@@ -237,6 +239,83 @@ impl RoleSetting {
     fn put(&self, session: &Session, role: &Role, value: &str) -> Result<(), String> {
         let (role, clause) = (identifier(&role.name), (self.clause)(value));
         Ok(session.run(&format!("ALTER ROLE {role} {clause}"))?)
+    }
+}
+
+/// Keys of a `[[fault]]` that is a [`LoginLost`].
+pub(crate) const LOGIN_LOST_KEYS: &[&str] = &["target", "client", "hold_ms"];
+
+/// How a setting of its role takes a client's login from it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LoginLost {
+    pub setting: RoleSetting,
+    /// SQLSTATE of the refusal.
+    pub code: &'static str,
+    /// What injection does to a client at a server.
+    pub action: fn(&str, &str) -> String,
+    pub undo_action: &'static str,
+}
+
+/// A fault of the catalogue made of one.
+pub(crate) fn read_login_lost(entry: &'static Entry, how: LoginLost, section: &Section<'_>) -> Option<Box<dyn Fault>> {
+    let target = section.text("target");
+    let client = section.text("client");
+    let strike = LoginLostAt {
+        how,
+        target: target?,
+        client: client?,
+    };
+    boxed(entry, strike, read_hold(section))
+}
+
+#[derive(Debug)]
+struct LoginLostAt {
+    how: LoginLost,
+    target: String,
+    client: String,
+}
+
+impl LoginLostAt {
+    fn session(&self, site: &Site) -> Result<Session, String> {
+        Ok(Session::open(site.target(&self.target)?)?)
+    }
+}
+
+impl Strike for LoginLostAt {
+    fn parameters(&self) -> BTreeMap<String, Value> {
+        BTreeMap::from([
+            ("target".to_owned(), self.target.clone().into()),
+            ("client".to_owned(), self.client.clone().into()),
+        ])
+    }
+
+    fn action(&self) -> String {
+        (self.how.action)(&self.client, &self.target)
+    }
+
+    fn undo_action(&self) -> String {
+        self.how.undo_action.to_owned()
+    }
+
+    fn targets(&self) -> Vec<String> {
+        vec![self.target.clone(), self.client.clone()]
+    }
+
+    fn survey(&self, site: &Site) -> Result<Record, String> {
+        let role = site.target(&self.client)?.text("user")?;
+        self.how.setting.survey(&self.session(site)?, role)
+    }
+
+    fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
+        self.how.setting.apply(&self.session(site)?, record)
+    }
+
+    fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
+        login_refused(site.target(&self.client)?, self.how.code)
+    }
+
+    fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
+        self.how.setting.take_back(&self.session(site)?, record)
     }
 }
 

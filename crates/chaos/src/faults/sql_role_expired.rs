@@ -36,15 +36,9 @@
 //! - <https://attack.mitre.org/techniques/T1531/>
 //! - <https://cwe.mitre.org/data/definitions/324.html>
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
 use crate::fault::{Effect, Entry, Fault, UndoClass};
-use crate::permit::Permit;
-use crate::postgresql::{RoleSetting, Session, WRONG_PASSWORD, literal, login_refused};
+use crate::postgresql::{LOGIN_LOST_KEYS, LoginLost, RoleSetting, WRONG_PASSWORD, literal, read_login_lost};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -59,69 +53,21 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for new sessions; open ones go on",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["target", "client", "hold_ms"],
+    keys: LOGIN_LOST_KEYS,
     read,
 };
 
-const VALID_UNTIL: RoleSetting = RoleSetting {
-    column: "coalesce(rolvaliduntil, 'infinity')",
-    after: "2000-01-01 00:00:00+00",
-    clause: |value| format!("VALID UNTIL {}", literal(value)),
+const HOW: LoginLost = LoginLost {
+    setting: RoleSetting {
+        column: "coalesce(rolvaliduntil, 'infinity')",
+        after: "2000-01-01 00:00:00+00",
+        clause: |value| format!("VALID UNTIL {}", literal(value)),
+    },
+    code: WRONG_PASSWORD,
+    action: |client, target| format!("the password of the role of `{client}` expires at `{target}`"),
+    undo_action: "put its end back",
 };
 
-#[derive(Debug)]
-struct RoleExpired {
-    target: String,
-    client: String,
-}
-
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
-    let target = section.text("target");
-    let client = section.text("client");
-    let strike = RoleExpired {
-        target: target?,
-        client: client?,
-    };
-    boxed(const { &ENTRY }, strike, read_hold(section))
-}
-
-impl Strike for RoleExpired {
-    fn parameters(&self) -> BTreeMap<String, Value> {
-        BTreeMap::from([
-            ("target".to_owned(), self.target.clone().into()),
-            ("client".to_owned(), self.client.clone().into()),
-        ])
-    }
-
-    fn action(&self) -> String {
-        format!(
-            "the password of the role of `{}` expires at `{}`",
-            self.client, self.target
-        )
-    }
-
-    fn undo_action(&self) -> String {
-        "put its end back".to_owned()
-    }
-
-    fn targets(&self) -> Vec<String> {
-        vec![self.target.clone(), self.client.clone()]
-    }
-
-    fn survey(&self, site: &Site) -> Result<Record, String> {
-        let session = Session::open(site.target(&self.target)?)?;
-        VALID_UNTIL.survey(&session, site.target(&self.client)?.text("user")?)
-    }
-
-    fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
-        VALID_UNTIL.apply(&Session::open(site.target(&self.target)?)?, record)
-    }
-
-    fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
-        login_refused(site.target(&self.client)?, WRONG_PASSWORD)
-    }
-
-    fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
-        VALID_UNTIL.take_back(&Session::open(site.target(&self.target)?)?, record)
-    }
+    read_login_lost(const { &ENTRY }, HOW, section)
 }

@@ -36,15 +36,9 @@
 //! - <https://attack.mitre.org/techniques/T1531/>
 //! - <https://cwe.mitre.org/data/definitions/613.html>
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
 use crate::fault::{Effect, Entry, Fault, UndoClass};
-use crate::permit::Permit;
-use crate::postgresql::{NO_LOGIN, RoleSetting, Session, login_refused};
+use crate::postgresql::{LOGIN_LOST_KEYS, LoginLost, NO_LOGIN, RoleSetting, read_login_lost};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -59,69 +53,21 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "lost for new sessions; open ones go on",
     },
     targets: &[TargetKind::Postgresql],
-    keys: &["target", "client", "hold_ms"],
+    keys: LOGIN_LOST_KEYS,
     read,
 };
 
-const LOGIN: RoleSetting = RoleSetting {
-    column: "rolcanlogin",
-    after: "false",
-    clause: |value| if value == "true" { "LOGIN" } else { "NOLOGIN" }.to_owned(),
+const HOW: LoginLost = LoginLost {
+    setting: RoleSetting {
+        column: "rolcanlogin",
+        after: "false",
+        clause: |value| if value == "true" { "LOGIN" } else { "NOLOGIN" }.to_owned(),
+    },
+    code: NO_LOGIN,
+    action: |client, target| format!("the role of `{client}` may no longer log in at `{target}`"),
+    undo_action: "let it log in again",
 };
 
-#[derive(Debug)]
-struct LoginRevoked {
-    target: String,
-    client: String,
-}
-
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
-    let target = section.text("target");
-    let client = section.text("client");
-    let strike = LoginRevoked {
-        target: target?,
-        client: client?,
-    };
-    boxed(const { &ENTRY }, strike, read_hold(section))
-}
-
-impl Strike for LoginRevoked {
-    fn parameters(&self) -> BTreeMap<String, Value> {
-        BTreeMap::from([
-            ("target".to_owned(), self.target.clone().into()),
-            ("client".to_owned(), self.client.clone().into()),
-        ])
-    }
-
-    fn action(&self) -> String {
-        format!(
-            "the role of `{}` may no longer log in at `{}`",
-            self.client, self.target
-        )
-    }
-
-    fn undo_action(&self) -> String {
-        "let it log in again".to_owned()
-    }
-
-    fn targets(&self) -> Vec<String> {
-        vec![self.target.clone(), self.client.clone()]
-    }
-
-    fn survey(&self, site: &Site) -> Result<Record, String> {
-        let session = Session::open(site.target(&self.target)?)?;
-        LOGIN.survey(&session, site.target(&self.client)?.text("user")?)
-    }
-
-    fn inject(&self, _: &Permit, site: &Site, record: &Record) -> Result<(), String> {
-        LOGIN.apply(&Session::open(site.target(&self.target)?)?, record)
-    }
-
-    fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
-        login_refused(site.target(&self.client)?, NO_LOGIN)
-    }
-
-    fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
-        LOGIN.take_back(&Session::open(site.target(&self.target)?)?, record)
-    }
+    read_login_lost(const { &ENTRY }, HOW, section)
 }

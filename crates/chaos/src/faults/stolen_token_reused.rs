@@ -48,16 +48,9 @@
 //! - <https://cwe.mitre.org/data/definitions/294.html>
 //! - <https://cwe.mitre.org/data/definitions/522.html>
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
-use serde_json::Value;
-
 use crate::fault::{Effect, Entry, Fault, UndoClass};
-use crate::intrusion::{Intrusion, read_address};
-use crate::permit::Permit;
+use crate::intrusion::{PRESENTED_KEYS, Server, read_presented};
 use crate::read::Section;
-use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
 pub(super) const ENTRY: Entry = Entry {
@@ -72,92 +65,10 @@ pub(super) const ENTRY: Entry = Entry {
         availability: "kept",
     },
     targets: &[TargetKind::Postgresql, TargetKind::Redis],
-    keys: &["target", "client", "from", "hold_ms"],
+    keys: PRESENTED_KEYS,
     read,
 };
 
-#[derive(Debug)]
-struct StolenTokenReused {
-    target: String,
-    client: String,
-    from: IpAddr,
-}
-
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
-    let target = section.text("target");
-    let client = section.text("client");
-    let from = read_address(section, "from");
-    let strike = StolenTokenReused {
-        target: target?,
-        client: client?,
-        from: from?,
-    };
-    boxed(const { &ENTRY }, strike, read_hold(section))
-}
-
-impl Strike for StolenTokenReused {
-    fn parameters(&self) -> BTreeMap<String, Value> {
-        BTreeMap::from([
-            ("target".to_owned(), self.target.clone().into()),
-            ("client".to_owned(), self.client.clone().into()),
-            ("from".to_owned(), self.from.to_string().into()),
-        ])
-    }
-
-    fn action(&self) -> String {
-        format!(
-            "use the credential of `{}` at `{}` from {}",
-            self.client, self.target, self.from
-        )
-    }
-
-    fn undo_action(&self) -> String {
-        "close the session".to_owned()
-    }
-
-    fn targets(&self) -> Vec<String> {
-        vec![self.target.clone(), self.client.clone()]
-    }
-
-    fn survey(&self, site: &Site) -> Result<Record, String> {
-        let intrusion = self.intrusion(site)?;
-        let (here, there) = (intrusion.target.text("address")?, intrusion.client.text("address")?);
-        if here != there {
-            return Err(format!(
-                "`{}` is at `{there}`, another server: `neighbour-reached` is for that",
-                self.client
-            ));
-        }
-        intrusion.client.text("user")?;
-        if intrusion.is_inside()? {
-            return Err(format!("somebody uses this credential from {} already", self.from));
-        }
-        Ok(Record::new())
-    }
-
-    fn inject(&self, _: &Permit, _: &Site, _: &Record) -> Result<(), String> {
-        Err("it is held by a process".to_owned())
-    }
-
-    fn hold(&self, site: &Site, _: &Record, ready: &mut dyn FnMut()) -> Result<(), String> {
-        self.intrusion(site)?.hold(ready)
-    }
-
-    fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
-        self.intrusion(site)?.is_inside()
-    }
-
-    fn undo(&self, site: &Site, _: &Record) -> Result<Undone, String> {
-        self.intrusion(site)?.gone()
-    }
-}
-
-impl StolenTokenReused {
-    fn intrusion<'s>(&self, site: &'s Site) -> Result<Intrusion<'s>, String> {
-        Ok(Intrusion {
-            target: site.target(&self.target)?,
-            client: site.target(&self.client)?,
-            from: self.from,
-        })
-    }
+    read_presented(const { &ENTRY }, Server::ItsOwn, section)
 }

@@ -78,7 +78,12 @@ impl Nginx {
         let _ = fs::remove_file(self.folder.join("nginx.pid"));
         let mut command = self.command();
         self.running = Some(Group::start(&mut command)?);
-        service::wait_for_port(port)
+        service::wait_for_port(port)?;
+        // It listens before it says who it is, which a reload asks.
+        let pid = self.folder.join("nginx.pid");
+        service::wait("nginx has its pid file", || {
+            fs::metadata(&pid).is_ok_and(|metadata| metadata.len() > 0)
+        })
     }
 
     /// Kills every process of it at once.
@@ -285,7 +290,8 @@ impl Rig for Balancer {
         let mut command = Command::new("/usr/sbin/haproxy");
         command.arg("-db").arg("-f").arg(self.folder.join("haproxy.cfg"));
         self.running = Some(Group::start(&mut command)?);
-        service::wait_for_port(self.port)
+        service::wait_for_port(self.port)?;
+        service::wait("HAProxy takes orders", || Self::status(&self.folder).is_ok())
     }
 }
 
