@@ -26,7 +26,7 @@ const CAPS: &[(&str, u32)] = &[
     ("CAP_BPF", 39),
 ];
 const PROXY: &str = "the proxy: `link-slowed`, `link-reset`";
-const SANDBOX: &str = "the discard sandbox";
+const SANDBOX: &str = "atomic-test";
 
 /// Found or not, and why.
 type Found = Result<String, String>;
@@ -51,7 +51,7 @@ pub(crate) fn capabilities() -> Vec<Capability> {
         ),
         capability("network namespaces", namespaces(&["-n"]), vec![SANDBOX], None),
         capability("user namespaces", namespaces(&["-U", "-r"]), vec![SANDBOX], None),
-        capability("time namespaces", namespaces(&["-T"]), vec!["the clock faults"], None),
+        capability("time namespaces", namespaces(&["-T"]), vec!["clock-skewed"], None),
         capability("overlayfs", filesystem("overlay"), vec![SANDBOX], None),
         capability("Landlock", landlock(), vec![SANDBOX], None),
         capability("seccomp", seccomp(), vec![SANDBOX], None),
@@ -59,15 +59,10 @@ pub(crate) fn capabilities() -> Vec<Capability> {
     for controller in ["freezer", "cpu", "memory"] {
         let name = format!("cgroup v2 {controller}");
         let instead = (controller == "freezer").then_some("SIGSTOP and SIGCONT");
-        all.push(capability(
-            &name,
-            cgroup(controller),
-            vec!["the process faults"],
-            instead,
-        ));
+        all.push(capability(&name, cgroup(controller), Vec::new(), instead));
     }
     all.push(capability("BPF", bpf(), Vec::new(), Some("nft, and the proxy")));
-    all.push(capability("ptrace", ptrace(), vec!["the process faults"], None));
+    all.push(capability("ptrace", ptrace(), Vec::new(), None));
     let held = held_capabilities();
     for (name, bit) in CAPS {
         let found = match held {

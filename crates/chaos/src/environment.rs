@@ -84,6 +84,11 @@ pub trait Environment: Send + Sync {
 
     /// True once the user wants to stop. What was injected is undone first.
     fn cancelled(&self) -> bool;
+
+    /// Why it is to stop, once it is.
+    fn why_cancelled(&self) -> String {
+        "stopped before everything was known".to_owned()
+    }
 }
 
 /// A request to a service of the environment.

@@ -52,6 +52,7 @@ pub struct Circumstances<'a> {
 pub fn objections(settings: &Settings, experiment: &Experiment, circumstances: &Circumstances<'_>) -> Vec<String> {
     let mut against = Vec::new();
     let targets = touched(settings, experiment);
+    absent(settings, experiment, &mut against);
     reach(settings, experiment, &targets, &mut against);
     for freeze in &settings.freezes {
         if (freeze.from..freeze.to).contains(&circumstances.now) {
@@ -71,6 +72,27 @@ fn touched<'s>(settings: &'s Settings, experiment: &Experiment) -> Vec<&'s Targe
         .iter()
         .filter_map(|name| settings.targets.named(name).ok())
         .collect()
+}
+
+/// Targets that can't be attacked at all, and links that are not there.
+fn absent(settings: &Settings, experiment: &Experiment, against: &mut Vec<String>) {
+    for fault in &experiment.faults {
+        let entry = fault.entry();
+        let names = fault.strike().map_or_else(Vec::new, |strike| strike.targets());
+        for (index, name) in names.iter().enumerate() {
+            match settings.targets.named(name) {
+                Err(problem) => against.push(problem),
+                Ok(target) if !target.opted_in => against.push(format!(
+                    "target `{name}` has not opted in: `opted_in = true` in its declaration does that"
+                )),
+                Ok(target) if index == 0 && !entry.targets.contains(&target.kind) => against.push(format!(
+                    "`{name}` is of kind `{}`, which `{}` does not attack",
+                    target.kind, entry.id
+                )),
+                Ok(_) => {}
+            }
+        }
+    }
 }
 
 /// Blast radius, deadline and undo classes.

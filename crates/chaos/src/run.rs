@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::detectors::{Detectors, micros};
 use crate::environment::{Environment, ServiceAnswer, ServiceRequest};
-use crate::experiment::Experiment;
+use crate::experiment::{DEADLINE_SECONDS_MAX, Experiment};
 use crate::fault::{Fault, Injected, Met, UndoClass};
 use crate::journal::{EntryId, JournalError, State, UndoJournal};
 use crate::permit::{Conditions, Permit};
@@ -103,11 +103,19 @@ pub async fn run(
     let end = environment.now().boottime;
     attack.undo(watch.start + experiment.deadline).await;
     environment.disarm().await;
-    if !environment.cancelled() {
-        match steady(experiment, environment).await {
-            Ok(()) => evidence.steady_after = true,
-            Err(reason) => evidence.notes.push(format!("steady state did not come back: {reason}")),
-        }
+    // Whoever stops a run waits for this too, but not for long.
+    let stopped = environment.cancelled();
+    let limit = if stopped {
+        STEP
+    } else {
+        Duration::from_secs(DEADLINE_SECONDS_MAX)
+    };
+    match within(limit, steady(experiment, environment)).await {
+        Ok(()) => evidence.steady_after = true,
+        Err(reason) if stopped => evidence
+            .unknown
+            .push(format!("no steady state after it was stopped: {reason}")),
+        Err(reason) => evidence.notes.push(format!("steady state did not come back: {reason}")),
     }
     attack.report(&watch, &mut evidence);
     fill_in(&mut evidence, experiment, &watch, &detectors, end);
@@ -283,8 +291,9 @@ impl<'a> Attack<'a> {
                 let taken = ongoing.take_back(self.environment, self.journal).await;
                 ongoing.undo = self.environment.now().boottime.saturating_sub(decided);
                 let Err(reason) = taken else { break };
-                // A way forward is the holder's to take: asking again doesn't bring it about.
-                let once = ongoing.fault.entry().undo_class == UndoClass::Irreversible;
+                // A way forward that is the holder's to take is not brought about by asking again.
+                let irreversible = ongoing.fault.entry().undo_class == UndoClass::Irreversible;
+                let once = irreversible && ongoing.fault.strike().is_none();
                 if once || self.environment.now().boottime >= deadline {
                     ongoing
                         .unknown

@@ -152,7 +152,7 @@ impl<'a> Watch<'a> {
     async fn decide(&self) {
         loop {
             if self.environment.cancelled() {
-                return self.give_up("stopped before everything was known".to_owned());
+                return self.give_up(self.environment.why_cancelled());
             }
             if *self.stop.borrow() {
                 return;

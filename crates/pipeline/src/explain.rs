@@ -42,9 +42,10 @@ pub fn find(id: &str) -> Result<String, String> {
     }
     let ids = ids();
     let meant = crate::config::nearest(id, ids.iter().map(String::as_str));
-    // Advisories, problems of a file and gaps have no page each: their family has.
+    // Advisories, problems of a file and gaps have no page each: their family has, unless a page begins like that.
     if let Some((family, _)) = id.split_once('/')
         && meant.is_none()
+        && !ids.iter().any(|known| known.starts_with(id))
         && let Some(page) = page(family)
     {
         return Ok(page);

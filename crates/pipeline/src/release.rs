@@ -168,6 +168,20 @@ pub fn undo(options: &Options) -> Result<(), Error> {
     recover(&store, options).map(|_| ())
 }
 
+/// Closes an entry of the undo journal that a person answers for.
+pub fn leave(options: &Options, entry: u64) -> Result<String, Error> {
+    let root = std::fs::canonicalize(&options.tree).map_err(|error| Error::io("open", &options.tree, &error))?;
+    let store = Store::open(&root, &mut || (options.random)())?;
+    let failed = |error: &dyn std::fmt::Display| Error::failed("leave an entry of the undo journal", error);
+    chaos::process::wait_for_last_warden(&store.path.join("undo")).map_err(|error| failed(&error))?;
+    let journal = UndoJournal::open(store.part("undo")?).map_err(|error| failed(&error))?;
+    let left = journal.leave(chaos::EntryId(entry)).map_err(|error| failed(&error))?;
+    Ok(format!(
+        "entry {entry}, `{}` of {}, is left as it is: {} was not done",
+        left.fault, left.experiment, left.undo
+    ))
+}
+
 /// Undoes what a killed release left, before anything else.
 pub(crate) fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJournal>, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::failed("undo what an earlier release left", error);
@@ -181,7 +195,10 @@ pub(crate) fn recover(store: &Store, options: &Options) -> Result<Arc<UndoJourna
         options.progress.note(&format!("left by an earlier run: {note}"));
     }
     if let Some(problem) = recovered.failed.first() {
-        return Err(Error::usage(problem.clone(), "undo it by hand, then start again"));
+        return Err(Error::usage(
+            problem.clone(),
+            "make its target answer and run `proofmark chaos undo`; where it is gone for good or you have put it right by hand: `proofmark chaos undo --leave ENTRY`",
+        ));
     }
     journal.compact().map_err(|error| failed(&error))?;
     store.clear_scratch()?;

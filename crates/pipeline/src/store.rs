@@ -52,7 +52,7 @@ impl Store {
         let lock = FileLock::acquire(&path.join("lock"), LOCK_WAIT_MS_MAX).map_err(|error| {
             Error::usage(
                 error.to_string(),
-                "wait for the other `proofmark` of this tree to end, or stop it",
+                "wait for the other `proofmark` of this tree to end; `proofmark chaos stop` ends an experiment, Ctrl-C a release",
             )
         })?;
         let storage = Arc::new(DiskStorage::open(&path)?);

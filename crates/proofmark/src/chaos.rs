@@ -25,7 +25,7 @@ pub fn run(cli: &Cli, command: &cli::Chaos, terminal: &Arc<Terminal>) -> Result<
         cli::Chaos::Approve(args) => approve(cli, args, terminal),
         cli::Chaos::Proxy(args) => crate::chaos_proxy::run(args, terminal),
         cli::Chaos::Stop { path } => stop(path),
-        cli::Chaos::Undo { path } => undo(cli, path, terminal),
+        cli::Chaos::Undo { path, leave } => undo(cli, path, *leave, terminal),
     }
 }
 
@@ -311,17 +311,27 @@ fn approve(cli: &Cli, args: &cli::ChaosApprove, terminal: &Arc<Terminal>) -> Res
 
 fn stop(path: &Path) -> Result<u8, Error> {
     folder(path)?;
-    out(if chaos::stop(path)? {
-        "stopped, and everything undone"
-    } else {
-        "no experiment runs here"
+    let stopped = chaos::stop(path)?;
+    for left in &stopped.left {
+        out(&format!("NOT undone: {left}"))?;
+    }
+    out(match (stopped.ran, stopped.left.is_empty()) {
+        (true, true) => "stopped, and everything undone",
+        (false, true) => "no experiment runs here, and nothing is left to undo",
+        (true, false) => "stopped; run `proofmark chaos undo` once the target answers",
+        (false, false) => "no experiment runs here; run `proofmark chaos undo`",
     })?;
-    Ok(0)
+    Ok(u8::from(!stopped.left.is_empty()))
 }
 
-fn undo(cli: &Cli, path: &Path, terminal: &Arc<Terminal>) -> Result<u8, Error> {
+fn undo(cli: &Cli, path: &Path, leave: Option<u64>, terminal: &Arc<Terminal>) -> Result<u8, Error> {
     folder(path)?;
-    pipeline::release::undo(&options(cli, path, terminal, evidence::Stage::Commit)?)?;
+    let options = options(cli, path, terminal, evidence::Stage::Commit)?;
+    if let Some(entry) = leave {
+        out(&pipeline::release::leave(&options, entry)?)?;
+        return Ok(0);
+    }
+    pipeline::release::undo(&options)?;
     out("nothing that was injected is left")?;
     Ok(0)
 }

@@ -27,43 +27,43 @@ pub struct Run {
     #[arg(long)]
     pub ctk_compat: bool,
     /// Where the journal goes
-    #[arg(long, default_value = "./journal.json", value_name = "FILE")]
+    #[arg(long, default_value = "./journal.json", value_name = "FILE", requires = "ctk_compat")]
     pub journal_path: PathBuf,
     /// Don't really do these
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, requires = "ctk_compat")]
     pub dry: Option<Dry>,
     /// Run without checking the experiment first
-    #[arg(long)]
+    #[arg(long, requires = "ctk_compat")]
     pub no_validation: bool,
     /// Don't check certificates when the experiment is fetched
-    #[arg(long)]
+    #[arg(long, requires = "ctk_compat")]
     pub no_verify_tls: bool,
     /// When rollbacks are played; default: of the experiment, else of the settings
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, requires = "ctk_compat")]
     pub rollback_strategy: Option<RollbackStrategy>,
     /// When the hypothesis is looked at; default: of the experiment, else of the settings
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, requires = "ctk_compat")]
     pub hypothesis_strategy: Option<HypothesisStrategy>,
     /// Seconds between two looks at a hypothesis beside the method
-    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS", requires = "ctk_compat")]
     pub hypothesis_frequency: f64,
     /// End the method as soon as the hypothesis beside it isn't met
-    #[arg(long)]
+    #[arg(long, requires = "ctk_compat")]
     pub fail_fast: bool,
     /// A value of the configuration: name=value or name:type=value (str, int, float, bytes, bool, json)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = ctk::variable)]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = ctk::variable, requires = "ctk_compat")]
     pub var: Vec<(String, Value)>,
     /// Values of configuration and secrets (JSON, YAML), or environment variables (lines NAME=value)
-    #[arg(long, value_name = "FILE", value_parser = present)]
+    #[arg(long, value_name = "FILE", value_parser = present, requires = "ctk_compat")]
     pub var_file: Vec<PathBuf>,
     /// Controls for every experiment (JSON, YAML)
-    #[arg(long, value_name = "FILE", value_parser = present)]
+    #[arg(long, value_name = "FILE", value_parser = present, requires = "ctk_compat")]
     pub control_file: Vec<PathBuf>,
     /// Settings; default: ~/.chaostoolkit/settings.yaml
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "ctk_compat")]
     pub settings: Option<PathBuf>,
     /// The interpreter for python providers and controls; default: python3 on PATH
-    #[arg(long, value_name = "PROGRAM")]
+    #[arg(long, value_name = "PROGRAM", requires = "ctk_compat")]
     pub python: Option<OsString>,
 }
 

@@ -232,6 +232,9 @@ pub enum Chaos {
         /// Folder of proofmark.toml
         #[arg(default_value = ".")]
         path: PathBuf,
+        /// Close this entry of the undo journal as it is: its target is gone for good, or you have put it right by hand
+        #[arg(long, value_name = "ENTRY")]
+        leave: Option<u64>,
     },
 }
 

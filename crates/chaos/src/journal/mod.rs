@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, fs, io, thread};
 
 use evidence::{Storage, StorageError};
@@ -29,6 +29,10 @@ use format::{Class, HEADER, Record, Step, Unreadable};
 pub const PATH: &str = "undo.journal";
 /// A scratch folder's path may be as long as the system's longest.
 const SCRATCH_BYTES_MAX: usize = 4096;
+/// An undo that fails is tried again for so long, with so many milliseconds between: a service that was just started
+/// or whose clients are on their way back may need a moment.
+const UNDO_TRIES_MS_MAX: u64 = 1_200;
+const UNDO_PAUSE_MS: u64 = 50;
 /// A folder that can't be removed is tried so often again, with so many milliseconds between.
 const REMOVE_TRIES_MAX: u32 = 20;
 const REMOVE_PAUSE_MS: u64 = 25;
@@ -111,9 +115,8 @@ impl State {
             (State::Planned, _) => &[State::Injecting, State::Undoing],
             (State::Injecting, _) => &[State::Injected, State::Undoing],
             (State::Injected, _) => &[State::Undoing],
-            (State::Undoing, UndoClass::Journaled) => &[State::Undone, State::LeftToOwner],
             (State::Undoing, UndoClass::Irreversible) => &[State::WayForwardTaken, State::LeftToOwner],
-            (State::Undoing, _) => &[State::Undone],
+            (State::Undoing, _) => &[State::Undone, State::LeftToOwner],
             (State::Undone | State::WayForwardTaken | State::LeftToOwner, _) => &[],
         }
     }
@@ -237,7 +240,16 @@ impl Recovery for AfterDeath<'_> {
         }
         match strike::from_journal(&entry.fault, &entry.parameters, &entry.record)? {
             None => Ok(Undone::Restored),
-            Some((strike, site)) => strike::take_back(strike.as_ref(), &site, &entry.record),
+            Some((strike, site)) => {
+                let begun = Instant::now();
+                loop {
+                    let taken = strike::take_back(strike.as_ref(), &site, &entry.record);
+                    if taken.is_ok() || begun.elapsed() > Duration::from_millis(UNDO_TRIES_MS_MAX) {
+                        return taken;
+                    }
+                    thread::sleep(Duration::from_millis(UNDO_PAUSE_MS));
+                }
+            }
         }
     }
 
@@ -334,6 +346,29 @@ impl UndoJournal {
         )
     }
 
+    /// What is not closed in a journal that somebody else may have open, oldest first; nothing is written. A file that
+    /// can't be read as a journal has nothing open.
+    pub fn peek(storage: &dyn Storage) -> Vec<JournalEntry> {
+        let bytes = storage.read(PATH).ok().flatten().unwrap_or_default();
+        let mut contents = Contents::default();
+        for record in format::parse(&bytes).map(|parsed| parsed.records).unwrap_or_default() {
+            contents.apply(record);
+        }
+        contents.entries.into_values().collect()
+    }
+
+    /// Closes an entry whose undo can't be had any more, because a person says so: its target is gone for good, or was
+    /// put right by hand.
+    pub fn leave(&self, id: EntryId) -> Result<JournalEntry, JournalError> {
+        let entry = self.pending().into_iter().find(|entry| entry.id == id);
+        let entry = entry.ok_or(JournalError::NoEntry(id))?;
+        if entry.state != State::Undoing {
+            self.advance(id, State::Undoing)?;
+        }
+        self.advance(id, State::LeftToOwner)?;
+        Ok(entry)
+    }
+
     /// What is not closed, oldest first.
     pub fn pending(&self) -> Vec<JournalEntry> {
         self.contents().entries.values().cloned().collect()
@@ -384,9 +419,10 @@ impl UndoJournal {
                         Undone::Foreign(reason) => recovered.left.push((entry, reason)),
                     }
                 }
-                Err(reason) => recovered
-                    .failed
-                    .push(format!("`{}` is not undone: {reason}", entry.fault)),
+                Err(reason) => recovered.failed.push(format!(
+                    "entry {}: `{}` of {} is not undone ({}): {reason}",
+                    entry.id.0, entry.fault, entry.experiment, entry.undo
+                )),
             }
         }
         for path in self.scratch() {
@@ -998,12 +1034,12 @@ mod tests {
                 .map(|entry| (entry.id.0, entry.state))
                 .collect();
             for (id, state) in &self.acknowledged {
-                let closed = matches!(state, State::Undone | State::WayForwardTaken);
+                let closed = state.is_last();
                 let doubtful = self.doubtful.filter(|(doubtful, _)| doubtful == id).map(|(_, to)| to);
                 match found.get(id) {
                     Some(found) => assert!(!closed && (found == state || Some(*found) == doubtful), "{context}"),
                     None => assert!(
-                        closed || matches!(doubtful, Some(State::Undone | State::WayForwardTaken)),
+                        closed || doubtful.is_some_and(State::is_last),
                         "{context}: entry {id} is lost"
                     ),
                 }

@@ -91,8 +91,8 @@ impl Changes {
         let times = &self.times;
         for list in [&mut self.added, &mut self.changed, &mut self.removed] {
             list.retain(|path| {
-                path != mark
-                    && Some(path.as_path()) != mark.parent()
+                // What lies beside the mark is its maker's own.
+                !mark.parent().is_some_and(|folder| path.starts_with(folder))
                     && times.get(path).is_none_or(|time| *time >= from)
             });
         }

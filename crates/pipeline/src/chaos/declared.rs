@@ -256,4 +256,15 @@ impl chaos::Environment for Declared {
         // Without the worker links are not what they were, and without the warden nobody undoes after us.
         self.cancel.is_cancelled() || !self.worker.is_running() || !self.warden.is_running()
     }
+
+    fn why_cancelled(&self) -> String {
+        let why = if !self.warden.is_running() {
+            "the warden died, and nobody would have undone after us"
+        } else if !self.worker.is_running() {
+            "the worker died, and with it what it held"
+        } else {
+            "by a person, a signal or the kill switch"
+        };
+        format!("stopped before everything was known: {why}")
+    }
 }

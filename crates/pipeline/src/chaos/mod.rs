@@ -10,7 +10,7 @@ mod stop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use chaos::{Circumstances, Experiment, Given, Past, PlannedAction, Rung, Settings, UndoClass};
+use chaos::{Circumstances, Experiment, Given, Past, PlannedAction, Rung, Settings, TargetKind, UndoClass};
 use evidence::predicates::{self, Approval, ChaosExperiment};
 use evidence::{Context, Digest, Envelope, Outcome, Role, Stage, Statement, Subject, Timestamp};
 use serde_json::json;
@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::{Error, config};
 
 pub use ::chaos::Capability;
-pub use stop::stop;
+pub use stop::{Stopped, stop};
 
 /// What a check of ours is called in the log: `chaos:experiments/x.toml`.
 const CHECK: &str = "chaos:";
@@ -183,17 +183,20 @@ pub fn capabilities() -> Vec<Capability> {
 /// An experiment to begin with, for a fault of the catalogue: from the example on its page.
 pub fn new(fault: &str, target: Option<&str>) -> Result<String, Error> {
     let name = fault.strip_prefix("chaos/").unwrap_or(fault);
-    let unknown = || {
-        Error::usage(
-            format!("no fault is called `{name}`"),
-            "`proofmark chaos list` has them all",
-        )
-    };
-    let entry = chaos::faults()
+    let found = chaos::faults()
         .iter()
         .find(|entry| entry.id == name)
-        .ok_or_else(unknown)?;
-    let page = chaos::page(name).ok_or_else(unknown)?;
+        .zip(chaos::page(name));
+    let Some((entry, page)) = found else {
+        let ids = chaos::faults().iter().map(|entry| entry.id);
+        let near = config::nearest(name, ids.clone());
+        let near = near.or_else(|| ids.into_iter().find(|id| id.contains(name)));
+        let hint = near.map_or_else(
+            || "`proofmark chaos list` has them all".to_owned(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        return Err(Error::usage(format!("no fault is called `{name}`"), hint));
+    };
     let example = page
         .split_once("```toml\n")
         .and_then(|(_, rest)| rest.split_once("```"))
@@ -206,34 +209,116 @@ pub fn new(fault: &str, target: Option<&str>) -> Result<String, Error> {
         .find_map(|line| line.strip_prefix("target = \"")?.strip_suffix('"'));
     let (from, to) = (named.unwrap_or_default(), target.or(named).unwrap_or("TARGET"));
     let example = example.replace(&format!("target = \"{from}\""), &format!("target = \"{to}\""));
-    let hold = if entry.targets.is_empty() || example.contains("hold_ms") {
-        ""
-    } else {
-        "hold_ms = 2000             # then it is undone, and recovery counts\n"
-    };
     let title = page
         .lines()
         .nth(1)
         .unwrap_or_default()
         .trim_end_matches('.')
         .to_lowercase();
-    let steady = match entry.targets {
-        [] => "service = \"SERVICE\"\nmethod = \"GET\"\npath = \"/health\"\nstatus = 200\nrequests = 3\n".to_owned(),
-        _ => format!("target = \"{to}\"         # has to be well before and after\n"),
-    };
-    let kinds: Vec<&str> = entry.targets.iter().map(|kind| kind.name()).collect();
-    let declare = match kinds.first() {
-        None => String::new(),
-        Some(kind) => format!(
-            "# In proofmark.toml (kinds it attacks: {}; `proofmark explain config/chaos` has every key):\n#\n# [chaos.target.{to}]\n# kind = \"{kind}\"\n# opted_in = true\n# rung = \"isolated\"\n# tenancy = \"dedicated\"\n# criticality = 1\n\n",
-            kinds.join(", ")
+    let (declare, steady) = match entry.targets.first() {
+        Some(kind) => (declaration(to, *kind, &example), format!("target = \"{to}\"         # has to be well before, and again after\n")),
+        None => (
+            LINK_DECLARATION.to_owned(),
+            "service = \"web\"             # a target of kind `http`\nmethod = \"GET\"\npath = \"/health\"\nstatus = 200\nrequests = 3\n".to_owned(),
         ),
     };
+    let hold = if example.contains("hold_ms") || entry.targets.is_empty() {
+        ""
+    } else {
+        "hold_ms = 2000             # then it is undone, and recovery counts; without it the run ends once all is known\n"
+    };
     Ok(format!(
-        "{declare}title = \"{title}: noticed, contained, recovered from\"\ndeadline_seconds = 30\nwindow_seconds = 10\n\n\
-         [declares]                  # what is not declared counts as the worst\ndata = \"synthetic\"\npaying_customers = \"none\"\n\
-         tenancy = \"dedicated\"\n\n[steady]\n{steady}\n{example}{hold}"
+        "{declare}title = \"{title}\"\ndeadline_seconds = 30      # everything is undone by then, whatever happens\nwindow_seconds = 10\n\n\
+         [declares]                 # what is not declared counts as the worst\ndata = \"synthetic\"\npaying_customers = \"none\"\n\
+         tenancy = \"dedicated\"\n\n[steady]\n{steady}\n{example}{hold}\n{NOTICED}"
     ))
+}
+
+/// How somebody should notice, for people to fill in.
+const NOTICED: &str = "# Who should notice, and how soon (`[chaos.log.NAME] path` in proofmark.toml names the log):
+# [[detector]]
+# id = \"denied\"
+# kind = \"sigma\"
+# rule = \"detection/denied.yml\"
+# self_test = '{\"event\":\"denied\"}'
+# [expect]
+# detected_within_seconds = 5
+# recovered_within_seconds = 5
+";
+
+const LINK_DECLARATION: &str = "# In proofmark.toml (`proofmark explain config/chaos` has every key); the caller is given the link's address, and the
+# link is there while an experiment runs:
+#
+# [chaos.link.storefront-ledger]
+# listen = \"127.0.0.1:PORT\"
+# upstream = \"127.0.0.1:PORT\"
+# [chaos.target.web]
+# kind = \"http\"
+# opted_in = true
+# rung = \"isolated\"
+# tenancy = \"dedicated\"
+# criticality = 1
+# address = \"127.0.0.1:PORT\"
+
+";
+
+/// The declarations that an example needs, as comments: its targets, and the keys that targets of their kind have.
+fn declaration(first: &str, kind: TargetKind, example: &str) -> String {
+    let mut names = vec![first.to_owned()];
+    let others = example.lines().filter_map(|line| {
+        let (key, name) = line.split_once(" = \"")?;
+        ["client", "neighbour", "from", "other"]
+            .contains(&key)
+            .then(|| name.trim_end_matches('"').to_owned())
+    });
+    names.extend(others);
+    let keys: &[&str] = match kind {
+        TargetKind::Postgresql => &[
+            "address = \"127.0.0.1:5432\"",
+            "user = \"USER\"",
+            "password_file = \"FILE\"",
+            "database = \"NAME\"",
+        ],
+        TargetKind::Redis => &[
+            "address = \"127.0.0.1:6379\"",
+            "user = \"USER\"",
+            "password_file = \"FILE\"",
+        ],
+        TargetKind::Nats => &[
+            "address = \"127.0.0.1:4222\"",
+            "user = \"USER\"",
+            "password_file = \"FILE\"",
+            "config = \"FILE\"",
+            "pid_file = \"FILE\"",
+        ],
+        TargetKind::Http => &[
+            "address = \"127.0.0.1:80\"",
+            "path = \"/\"",
+            "config = \"FILE\"",
+            "reload = [\"nginx\", \"-s\", \"reload\"]",
+        ],
+        TargetKind::Tls => &[
+            "address = \"127.0.0.1:443\"",
+            "server_name = \"NAME\"",
+            "ca_file = \"FILE\"",
+            "certificate_file = \"FILE\"",
+            "key_file = \"FILE\"",
+            "reload = [\"nginx\", \"-s\", \"reload\"]",
+        ],
+        TargetKind::Files | TargetKind::Proofmark => &["root = \"FOLDER\""],
+        TargetKind::Process => &["pid_file = \"FILE\"", "command = [\"PROGRAM\", \"ARGUMENT\"]"],
+        TargetKind::Network => &["address = \"127.0.0.1:PORT\""],
+    };
+    let mut text = "# In proofmark.toml (`proofmark explain config/chaos` has every key):\n#\n".to_owned();
+    for name in names {
+        text += &format!(
+            "# [chaos.target.{name}]\n# kind = \"{kind}\"\n# opted_in = true\n# rung = \"isolated\"\n# tenancy = \"dedicated\"\n# criticality = 1\n"
+        );
+        for key in keys {
+            text += &format!("# {key}\n");
+        }
+    }
+    text + "\n"
 }
 
 /// How often each fault of the catalogue was undone here, and how fast. One that never was has no interval: it counts
@@ -439,6 +524,11 @@ impl Known {
             runbooks: runbooks.map(|(rung, _)| *rung).collect(),
         };
         let mut objections = chaos::objections(&opened.settings, &opened.experiment, &circumstances);
+        for left in stop::left(&opened.root) {
+            objections.push(format!(
+                "what an earlier run left comes first (`proofmark chaos undo`): {left}"
+            ));
+        }
         if let Some(file) = opened.settings.kill_switch.as_ref().filter(|file| file.exists()) {
             objections.push(format!("the kill switch is thrown: `{}` is there", file.display()));
         }

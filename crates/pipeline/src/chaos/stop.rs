@@ -74,8 +74,36 @@ impl Drop for Switch {
     }
 }
 
-/// Stops the experiment that runs in a folder, and waits until everything is undone. `false` when none runs.
-pub fn stop(tree: &Path) -> Result<bool, Error> {
+/// What came of stopping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// An experiment ran.
+    pub ran: bool,
+    /// Faults that are not undone, each in one line.
+    pub left: Vec<String>,
+}
+
+/// Faults of a folder that are not undone; read beside whoever has the journal open.
+pub fn left(tree: &Path) -> Vec<String> {
+    let Ok(storage) = host::DiskStorage::open(&tree.join(crate::store::FOLDER).join("undo")) else {
+        return Vec::new();
+    };
+    let line = |entry: chaos::JournalEntry| format!("`{}` of {}: {}", entry.fault, entry.experiment, entry.undo);
+    chaos::UndoJournal::peek(&storage).into_iter().map(line).collect()
+}
+
+/// Stops the experiment that runs in a folder, waits until it has ended, and says what it left.
+pub fn stop(tree: &Path) -> Result<Stopped, Error> {
+    let ran = ask(tree)?;
+    let there = tree.join(crate::store::FOLDER).join("undo").exists();
+    Ok(Stopped {
+        ran,
+        left: if there { left(tree) } else { Vec::new() },
+    })
+}
+
+/// `false` when none runs.
+fn ask(tree: &Path) -> Result<bool, Error> {
     let socket = tree.join(crate::store::FOLDER).join(SOCKET);
     let mut stream = match UnixStream::connect(&socket) {
         Ok(stream) => stream,

@@ -265,8 +265,9 @@ impl Acts for Outside<'_> {
         match act {
             Act::Restore { digest, place } => self.restore(digest, place),
             Act::Stop => match crate::chaos::stop(tree) {
-                Ok(true) => Ok("stopped, and everything is undone".to_owned()),
-                Ok(false) => Ok("no experiment runs here".to_owned()),
+                Ok(stopped) if !stopped.left.is_empty() => Err(format!("not undone: {}", stopped.left.join("; "))),
+                Ok(stopped) if stopped.ran => Ok("stopped, and everything is undone".to_owned()),
+                Ok(_) => Ok("no experiment runs here".to_owned()),
                 Err(error) => Err(error.to_string()),
             },
             Act::Undo => release::undo(self.options)
