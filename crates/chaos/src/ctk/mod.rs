@@ -15,6 +15,8 @@ mod bridge;
 mod control;
 mod decimal;
 mod engine;
+#[cfg(target_os = "linux")]
+mod exit_linux;
 mod http;
 pub mod json;
 mod jsonpath;

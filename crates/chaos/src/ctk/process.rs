@@ -165,6 +165,8 @@ impl Group {
 
     fn wait(&mut self, deadline: Option<Instant>, stop: &dyn Fn() -> Option<Raise>) -> Result<i64, Raise> {
         let mut pause_us = 20;
+        #[cfg(target_os = "linux")]
+        let exit = super::exit_linux::Exit::of(&self.0);
         loop {
             let ended = self.0.try_wait();
             if let Some(status) = ended.map_err(|error| Raise::error("OSError", error.to_string()))? {
@@ -172,6 +174,10 @@ impl Group {
                 return Ok(signal.or(status.code().map(i64::from)).unwrap_or(-1));
             }
             check(deadline, stop)?;
+            #[cfg(target_os = "linux")]
+            if exit.as_ref().is_some_and(|exit| exit.wait(slice(deadline))) {
+                continue;
+            }
             std::thread::sleep(Duration::from_micros(pause_us));
             pause_us = (pause_us * 2).min(EXIT_POLL_US_MAX);
         }

@@ -408,31 +408,34 @@ impl Engine<'_> {
             let hypothesis = self.part(&[Step::Key("steady-state-hypothesis")])?;
             let count = list_of(&hypothesis, "probes")?.len();
             let mut probes = Vec::new();
-            let mut met = true;
-            for index in 0..count {
-                let path = [
-                    Step::Key("steady-state-hypothesis"),
-                    Step::Key("probes"),
-                    Step::Index(index),
-                ];
-                let run = self.execute(&path, self.options.dry, None, lane, &|| {})?;
-                probes.push(run.clone());
-                if let Some(state) = lock(&state).as_dict_mut() {
-                    state.set("probes", runs_value(&probes));
-                }
-                met = self.judge_probe(&path, &run, lane)?;
-                if let Some(state) = lock(&state).as_dict_mut() {
-                    state.set("probes", runs_value(&probes));
-                }
-                if !met {
-                    break;
-                }
-            }
+            let met = self.judge_probes(count, &mut probes, lane);
+            // What was seen is kept even where the rest breaks off.
             if let Some(state) = lock(&state).as_dict_mut() {
-                state.set("steady_state_met", Value::Bool(met));
+                if let Ok(met) = &met {
+                    state.set("steady_state_met", Value::Bool(*met));
+                }
+                state.set("probes", runs_value(&probes));
             }
+            met?;
             Ok(Some(state))
         })
+    }
+
+    /// Runs probes until one is outside of its tolerance: then the answer is false.
+    fn judge_probes(&self, count: usize, probes: &mut Vec<Shared>, lane: Lane) -> Result<bool, Raise> {
+        for index in 0..count {
+            let path = [
+                Step::Key("steady-state-hypothesis"),
+                Step::Key("probes"),
+                Step::Index(index),
+            ];
+            let run = self.execute(&path, self.options.dry, None, lane, &|| {})?;
+            probes.push(run.clone());
+            if !self.judge_probe(&path, &run, lane)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn judge_probe(&self, path: &[Step], run: &Shared, lane: Lane) -> Result<bool, Raise> {

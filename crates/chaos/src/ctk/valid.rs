@@ -309,6 +309,15 @@ fn filled(value: &Value, key: &str) -> Result<bool, Raise> {
 }
 
 fn has_keys(control: &Value) -> Result<&Dict, Raise> {
+    // `in` means something for text and lists, too: there is no name in them.
+    let names = match control {
+        Value::Str(text) => ["ref", "name"].iter().any(|key| text.contains(key)),
+        Value::List(items) => items.iter().any(|item| matches!(item.as_str(), Some("ref" | "name"))),
+        _ => true,
+    };
+    if !names {
+        return Err(Raise::error("InvalidControl", "A control must have a `name` property"));
+    }
     control.as_dict().ok_or_else(|| {
         Raise::error(
             "TypeError",
