@@ -42,6 +42,8 @@ const KEYS: &[&str] = &[
     "abort",
     "declares",
 ];
+/// Keys of a fault that name targets.
+const TARGET_NAMES: &[&str] = &["target", "client", "neighbour"];
 const STEADY_KEYS: &[&str] = &["service", "method", "path", "identity", "body", "status", "requests"];
 const EXPECT_KEYS: &[&str] = &[
     "detected_within_seconds",
@@ -264,7 +266,11 @@ impl Experiment {
             .map(|fault| {
                 let names = fault.strike().map_or_else(Vec::new, |strike| strike.targets());
                 let mut parameters = fault.parameters();
-                parameters.retain(|_, value| !value.as_str().is_some_and(|text| names.iter().any(|name| name == text)));
+                // By key: another parameter may happen to be spelt like a target.
+                parameters.retain(|key, value| {
+                    let names_target = value.as_str().is_some_and(|text| names.iter().any(|name| name == text));
+                    !(names_target && TARGET_NAMES.contains(&key.as_str()))
+                });
                 serde_json::json!([fault.entry().id, parameters])
             })
             .collect();

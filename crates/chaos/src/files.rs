@@ -247,9 +247,31 @@ impl Place {
         self.read(name).map(|bytes| Digest::of(&bytes))
     }
 
+    /// A file that was not there: nobody's link or pipe of that name is written through. One that an injection of ours
+    /// left half written, a plain file of our own with no other name, is made anew.
+    fn create(&self, name: &str) -> Result<OwnedFd, String> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NONBLOCK;
+        if let Ok(found) = self
+            .open(name, OFlags::PATH)
+            .and_then(|file| rustix::fs::fstat(&file).map_err(told))
+        {
+            let plain = rustix::fs::FileType::from_raw_mode(found.st_mode) == rustix::fs::FileType::RegularFile;
+            let ours = plain
+                && found.st_nlink == 1
+                && (found.st_uid == rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root());
+            if !ours {
+                return Err(format!(
+                    "`{name}` is there already, and is not a file that an injection left"
+                ));
+            }
+            rustix::fs::unlinkat(&self.folder, name, rustix::fs::AtFlags::empty()).map_err(told)?;
+        }
+        self.open(name, flags)
+    }
+
     /// Writes a file durably, with the owner and mode of `like`.
     pub(crate) fn write(&self, name: &str, bytes: &[u8], like: &Stat) -> Result<(), String> {
-        let mut file = File::from(self.open(name, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?);
+        let mut file = File::from(self.create(name)?);
         file.write_all(bytes).map_err(|error| error.to_string())?;
         let (user, group) = (
             rustix::fs::Uid::from_raw(like.st_uid),
@@ -737,6 +759,11 @@ impl ModeChange {
     /// The change to make to a file as it is now. `permit` makes the new permissions of the old ones.
     pub(crate) fn to(file: &OwnedFd, permit: impl Fn(u32) -> u32) -> Result<ModeChange, String> {
         let before = mode(file)?;
+        let stat = rustix::fs::fstat(file).map_err(told)?;
+        let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile;
+        if regular && stat.st_nlink > 1 {
+            return Err("the file has other names (hard links), which may lie outside of the target".to_owned());
+        }
         Ok(ModeChange {
             inode: inode(file)?,
             change: Change::new(octal(before), octal(permit(before)))?,
@@ -754,7 +781,15 @@ impl ModeChange {
         })
     }
 
+    /// Only the file that was looked at, and only where its mode is still what it was then, or ours already.
     pub(crate) fn apply(&self, file: &OwnedFd) -> Result<(), String> {
+        let now = octal(mode(file)?);
+        if inode(file)? != self.inode {
+            return Err("the file was replaced since it was looked at".to_owned());
+        }
+        if self.change.before != now.as_str() && self.change.after != now.as_str() {
+            return Err(format!("somebody has made its mode {now} since it was looked at"));
+        }
         set_octal(file, &self.change.after)
     }
 

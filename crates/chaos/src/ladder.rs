@@ -111,14 +111,18 @@ fn reach(settings: &Settings, experiment: &Experiment, targets: &[&Target], agai
             settings.deadline_seconds_max
         ));
     }
+    let foreign = experiment.steady.hypothesis.is_some();
+    if (foreign
+        || experiment
+            .faults
+            .iter()
+            .any(|fault| fault.entry().id == UNKNOWN_ACTIONS))
+        && !settings.unknown_actions
+    {
+        against.push("it runs what a Chaos Toolkit file names, whose effect nobody knows: `unknown_actions` of `[chaos]` does not allow it".to_owned());
+    }
     for fault in &experiment.faults {
         let entry = fault.entry();
-        if entry.id == UNKNOWN_ACTIONS && !settings.unknown_actions {
-            against.push(
-                "it has actions whose effect nobody knows: `unknown_actions` of `[chaos]` does not allow them"
-                    .to_owned(),
-            );
-        }
         if !settings.undo_classes.contains(&entry.undo_class) {
             against.push(format!(
                 "`{}` is {}, which `undo_classes` of `[chaos]` does not allow",
@@ -175,7 +179,9 @@ fn climb(
 ) {
     let pattern = experiment.pattern();
     let oldest = circumstances.now.as_second() - i64::try_from(settings.fresh_days).unwrap_or(0) * DAY_SECONDS;
-    let fresh = |past: &&Past| past.passed && past.pattern == pattern && past.at.as_second() >= oldest;
+    let fresh = |past: &&Past| {
+        past.passed && past.pattern == pattern && past.at.as_second() >= oldest && past.at <= circumstances.now
+    };
     for below in rung.below() {
         if !circumstances
             .history

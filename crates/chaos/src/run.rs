@@ -61,6 +61,12 @@ pub async fn run(
     journal: &UndoJournal,
 ) -> Result<ChaosExperiment, ChaosError> {
     let mut evidence = blank(experiment);
+    // Before anything is asked of anybody: even a look at a steady state may be a program that the file names.
+    let objections = environment.objections(experiment);
+    if !objections.is_empty() {
+        evidence.unknown = objections;
+        return Ok(evidence);
+    }
     let claimed = journal.claim();
     let other_running = claimed.is_none() || !journal.pending().is_empty();
     let detectors = Detectors::arm(experiment, rules, environment).await;

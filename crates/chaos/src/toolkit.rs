@@ -64,7 +64,7 @@ impl fmt::Debug for Toolkit {
 }
 
 impl Toolkit {
-    /// Reads a file and looks whether it is valid.
+    /// Reads a file; nothing of it is run, looked up or imported.
     pub(crate) fn read(path: &str, text: &str, world: World) -> Result<Toolkit, String> {
         let json = path.ends_with(".json");
         let loaded = if json {
@@ -72,15 +72,26 @@ impl Toolkit {
         } else {
             ctk::parse_yaml(text)
         };
-        let loaded = loaded.map_err(|error| error.to_string())?;
-        let toolkit = Toolkit {
+        let mut loaded = loaded.map_err(|error| error.to_string())?;
+        // Whoever plays the rollbacks later reads literal secrets from there again.
+        loaded.source = Some(world.cwd.join(path).to_string_lossy().into_owned());
+        let looks = ctk::plan(&loaded).into_iter().filter(|step| step.phase == "before");
+        if let Some(action) = looks.into_iter().find(|step| step.is_action) {
+            return Err(format!(
+                "`{}` of its hypothesis is an action: a hypothesis only looks",
+                action.name
+            ));
+        }
+        Ok(Toolkit {
             loaded,
             world,
             running: Mutex::new(()),
-        };
-        let never = AtomicBool::new(false);
-        ctk::check(&toolkit.loaded, &toolkit.options(), &toolkit.hooks(&never)).map_err(|error| error.to_string())?;
-        Ok(toolkit)
+        })
+    }
+
+    /// Looks whether it is valid. Python modules that it names are imported for that, so it is not done for a plan.
+    fn check(&self, stop: &AtomicBool) -> Result<(), String> {
+        ctk::check(&self.loaded, &self.options(), &self.hooks(stop)).map_err(|error| error.to_string())
     }
 
     pub(crate) fn title(&self) -> String {
@@ -129,6 +140,7 @@ impl Toolkit {
 
     /// Asks the hypothesis once. `Err` says what was not met. It blocks.
     pub(crate) fn hypothesis(&self, stop: &AtomicBool) -> Result<(), String> {
+        self.check(stop)?;
         let mut alone = self.loaded.clone();
         if let Some(experiment) = alone.experiment.as_dict_mut() {
             experiment.set("method", ctk::Value::List(Vec::new()));

@@ -49,6 +49,7 @@ impl Store {
             .mode(0o700)
             .create(&path)
             .map_err(|e| Error::io("create", &path, &e))?;
+        refuse_others(&path)?;
         let lock = FileLock::acquire(&path.join("lock"), LOCK_WAIT_MS_MAX).map_err(|error| {
             Error::usage(
                 error.to_string(),
@@ -163,6 +164,32 @@ impl Store {
     pub fn bundle_path(&self, attempt: &Digest) -> PathBuf {
         self.path.join("bundles").join(attempt.hex())
     }
+}
+
+/// The undo journal says what is done to targets at the next start: nobody but who runs it may have written it.
+fn refuse_others(store: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::MetadataExt;
+    let own = rustix::process::geteuid().as_raw();
+    for path in [
+        store.to_owned(),
+        store.join("undo"),
+        store.join("undo").join("undo.journal"),
+    ] {
+        let Ok(found) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        let others_write = found.mode() & 0o022 != 0;
+        if found.uid() != own || others_write || found.file_type().is_symlink() {
+            return Err(Error::usage(
+                format!(
+                    "`{}` belongs to somebody else, or somebody else may write it",
+                    path.display()
+                ),
+                "run proofmark as its owner, with `chmod -R go-w .proofmark`: what is undone at a start stands in there",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn blob_path(digest: &Digest) -> String {

@@ -142,7 +142,7 @@ fn plan(cli: &Cli, args: &cli::ChaosFile, terminal: &Arc<Terminal>) -> Result<u8
     if args.json {
         out_json(&plan_json(&plan))?;
     } else {
-        out(plan_text(&plan).trim_end())?;
+        out(visible(&plan_text(&plan)).trim_end())?;
     }
     Ok(if plan.objections.is_empty() { 0 } else { 3 })
 }
@@ -204,8 +204,20 @@ fn plan_json(plan: &Plan) -> Value {
     })
 }
 
+/// What is injected is injected now, whatever time somebody states.
+fn refuse_stated_time(cli: &Cli) -> Result<(), Error> {
+    match cli.as_of {
+        None => Ok(()),
+        Some(_) => Err(Error::usage(
+            "`--as-of` states a time to judge at; an experiment runs, and is approved, now",
+            "leave it out",
+        )),
+    }
+}
+
 fn experiment(cli: &Cli, args: &crate::chaos_ctk::Run, terminal: &Arc<Terminal>) -> Result<u8, Error> {
     folder(&args.path)?;
+    refuse_stated_time(cli)?;
     let ran = chaos::run(
         &options(cli, &args.path, terminal, evidence::Stage::Staging)?,
         Path::new(&args.source),
@@ -218,13 +230,25 @@ fn experiment(cli: &Cli, args: &crate::chaos_ctk::Run, terminal: &Arc<Terminal>)
             "evidence": ran.evidence,
         }))?;
     } else {
-        out(ran_text(&ran).trim_end())?;
+        out(visible(&ran_text(&ran)).trim_end())?;
     }
     Ok(match ran.outcome {
         Outcome::Pass => 0,
         Outcome::Fail => 1,
         Outcome::Indeterminate => 3,
     })
+}
+
+/// The same without what a terminal would obey: a title is whoever wrote it.
+fn visible(text: &str) -> String {
+    let shown = |character: char| {
+        if character.is_control() && character != '\n' {
+            '\u{fffd}'
+        } else {
+            character
+        }
+    };
+    text.chars().map(shown).collect()
 }
 
 fn word(outcome: Outcome) -> &'static str {
@@ -299,6 +323,7 @@ fn duration(us: u64) -> String {
 
 fn approve(cli: &Cli, args: &cli::ChaosApprove, terminal: &Arc<Terminal>) -> Result<u8, Error> {
     folder(&args.path)?;
+    refuse_stated_time(cli)?;
     let what = match args.what {
         cli::ChaosFor::Ethics => chaos::For::Ethics,
         cli::ChaosFor::Legal => chaos::For::Legal,

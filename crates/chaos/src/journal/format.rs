@@ -21,7 +21,7 @@ const HEADER_V1: &str = "proofmark undo journal v1\n";
 /// What the first line of every version begins with.
 const ANY_HEADER: &str = "proofmark undo journal v";
 /// A longer line is no record.
-const RECORD_BYTES_MAX: usize = 64 * 1024;
+pub(super) const RECORD_BYTES_MAX: usize = 128 * 1024;
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -170,6 +170,8 @@ pub enum JournalError {
     Damaged { line: usize },
     #[error("entry {} of the undo journal can't go from {from} to {to}", .id.0)]
     Illegal { id: EntryId, from: State, to: State },
+    #[error("what undoes it takes {0} bytes, more than a record of the undo journal may have ({max})", max = format::RECORD_BYTES_MAX)]
+    TooLong(usize),
     #[error("the undo journal has no open entry {}", .0.0)]
     NoEntry(EntryId),
     #[error("`{path}` can't be a scratch folder: {reason}")]
@@ -293,8 +295,9 @@ impl UndoJournal {
         };
         // What is read need not be durable: a sync may have failed over it. Written anew it is, and torn bytes and
         // closed entries are gone with the same stroke.
+        // On a disk that is full or read-only nothing new is promised, but what is open can still be undone.
         if bytes != HEADER.as_bytes() {
-            journal.compact()?;
+            let _ = journal.compact();
         }
         Ok(journal)
     }
@@ -408,12 +411,21 @@ impl UndoJournal {
     pub fn recover(&self, recovery: &mut dyn Recovery) -> Result<Recovered, JournalError> {
         let mut recovered = Recovered::default();
         for entry in self.pending().into_iter().rev() {
+            // Undoing comes first and recording second: an entry that stays open is undone once more, which does no
+            // harm, and a fault that stays because a disk is full does.
+            let mut recorded = Ok(());
             if entry.state != State::Undoing {
-                self.advance(entry.id, State::Undoing)?;
+                recorded = self.advance(entry.id, State::Undoing);
             }
             match recovery.undo(&entry) {
                 Ok(undone) => {
-                    self.advance(entry.id, State::last(entry.undo_class, &undone))?;
+                    let closed = recorded.and_then(|()| self.advance(entry.id, State::last(entry.undo_class, &undone)));
+                    if let Err(error) = closed {
+                        recovered.failed.push(format!(
+                            "entry {}: `{}` of {} is undone, and that could not be recorded: {error}",
+                            entry.id.0, entry.fault, entry.experiment
+                        ));
+                    }
                     match undone {
                         Undone::Restored => recovered.undone.push(entry),
                         Undone::Foreign(reason) => recovered.left.push((entry, reason)),
@@ -485,10 +497,13 @@ impl UndoJournal {
         if contents.failed {
             return Err(JournalError::Failed);
         }
+        let line = format::line(&record);
+        // What can't be read again must not be written: nothing would be undone any more.
+        if line.len() > format::RECORD_BYTES_MAX {
+            return Err(JournalError::TooLong(line.len()));
+        }
         let storage = &self.shared.storage;
-        let written = storage
-            .append(PATH, &format::line(&record))
-            .and_then(|()| storage.sync(PATH));
+        let written = storage.append(PATH, &line).and_then(|()| storage.sync(PATH));
         contents.failed = written.is_err();
         written?;
         contents.apply(record);
@@ -504,7 +519,7 @@ impl Contents {
     /// Takes in a record. What doesn't follow from the ones before is passed over.
     fn apply(&mut self, record: Record) {
         match record {
-            Record::Begin { next } => self.next = self.next.max(next),
+            Record::Begin { next } => self.next = self.next.max(next.min(u64::MAX - 1)),
             Record::Plan {
                 entry,
                 experiment,
@@ -514,7 +529,7 @@ impl Contents {
                 parameters,
                 before,
             } => {
-                if entry < self.next {
+                if entry < self.next || entry == u64::MAX {
                     return;
                 }
                 self.next = entry + 1;

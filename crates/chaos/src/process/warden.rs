@@ -33,6 +33,9 @@ const LOOK_MS: u64 = 100;
 const ARMED_LOOK_MS: u64 = 20;
 /// A supervisor that has not undone everything so long after deadline or kill switch is killed, in milliseconds.
 const GRACE_MS: u64 = 500;
+/// What can't be undone is tried again for so long, with so many milliseconds between; shorter than the next start waits.
+const RETRY_MS_MAX: u64 = 7_000;
+const RETRY_PAUSE_MS: u64 = 200;
 /// Until a killed process is gone, in milliseconds.
 const KILL_MS_MAX: u64 = 1_000;
 /// How long the next start waits for the last warden, in milliseconds.
@@ -157,7 +160,13 @@ fn watch(args: &[String]) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let storage = DiskStorage::open(Path::new(parsed.journal)).map_err(|error| failed(&error))?;
     let journal = UndoJournal::open(Arc::new(storage)).map_err(|error| failed(&error))?;
-    let recovered = journal.recover_at_start(&[]).map_err(|error| failed(&error))?;
+    let begun = Instant::now();
+    let mut recovered = journal.recover_at_start(&[]).map_err(|error| failed(&error))?;
+    // A target that doesn't answer now may in a moment; the next start waits for us meanwhile.
+    while !recovered.failed.is_empty() && begun.elapsed() < Duration::from_millis(RETRY_MS_MAX) {
+        thread::sleep(Duration::from_millis(RETRY_PAUSE_MS));
+        recovered = journal.recover_at_start(&[]).map_err(|error| failed(&error))?;
+    }
     if recovered.failed.is_empty() {
         Ok(())
     } else {
@@ -214,7 +223,12 @@ impl Armed {
     fn is_overdue(&mut self) -> bool {
         let now = host::now().boottime;
         let grace = Duration::from_millis(GRACE_MS);
-        if self.thrown.is_none() && self.kill_switch.as_ref().is_some_and(|path| path.exists()) {
+        if self.thrown.is_none()
+            && self
+                .kill_switch
+                .as_ref()
+                .is_some_and(|path| fs::symlink_metadata(path).is_ok())
+        {
             self.thrown = Some(now);
         }
         now > self.deadline + grace || self.thrown.is_some_and(|thrown| now > thrown + grace)

@@ -26,6 +26,8 @@ pub use stop::{Stopped, stop};
 
 /// What a check of ours is called in the log: `chaos:experiments/x.toml`.
 const CHECK: &str = "chaos:";
+/// What still runs when everything is over is given so long, in milliseconds.
+const SHUTDOWN_MS_MAX: u64 = 1_000;
 /// z of a 95 % interval.
 const Z: f64 = 1.959_964;
 
@@ -114,6 +116,8 @@ pub fn run(options: &Options, file: &Path) -> Result<Ran, Error> {
     let ran = runtime.block_on(chaos::run(&opened.experiment, &rules, &environment, &journal));
     environment.stop();
     drop(switch);
+    // A thread that hangs in a target must not keep this process, and with it the store.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(SHUTDOWN_MS_MAX));
     let mut evidence = ran.map_err(|error| Error::failed(&format!("run `{}`", file.display()), error))?;
     evidence.rung = Some(rung(&opened).name().to_owned());
     let index = record(options, &mut log, &opened, &evidence)?;
@@ -507,7 +511,13 @@ impl Known {
                 .iter()
                 .filter(move |(approval, _)| approval.what == what.what() && approval.expires > now)
         };
-        let approvers: BTreeSet<&Vec<evidence::KeyId>> = valid(For::Run).map(|(_, signers)| signers).collect();
+        // Different people have no key in common.
+        let mut approvers: Vec<BTreeSet<&evidence::KeyId>> = Vec::new();
+        for signers in valid(For::Run).map(|(_, signers)| signers.iter().collect::<BTreeSet<_>>()) {
+            if approvers.iter().all(|other| other.is_disjoint(&signers)) {
+                approvers.push(signers);
+            }
+        }
         let runbooks = opened
             .settings
             .runbooks
@@ -524,12 +534,35 @@ impl Known {
             runbooks: runbooks.map(|(rung, _)| *rung).collect(),
         };
         let mut objections = chaos::objections(&opened.settings, &opened.experiment, &circumstances);
+        let store = opened.root.join(crate::store::FOLDER);
+        for target in opened
+            .experiment
+            .targets()
+            .iter()
+            .filter_map(|name| opened.settings.targets.named(name).ok())
+        {
+            let holds = |root: &str| {
+                let root = std::fs::canonicalize(root).unwrap_or_else(|_| PathBuf::from(root));
+                store.starts_with(&root) || root.starts_with(&store)
+            };
+            if target.optional("root").is_some_and(holds) {
+                objections.push(format!(
+                    "target `{}` holds the store that this experiment is undone from: run it with `--path` of another folder",
+                    target.name
+                ));
+            }
+        }
         for left in stop::left(&opened.root) {
             objections.push(format!(
                 "what an earlier run left comes first (`proofmark chaos undo`): {left}"
             ));
         }
-        if let Some(file) = opened.settings.kill_switch.as_ref().filter(|file| file.exists()) {
+        if let Some(file) = opened
+            .settings
+            .kill_switch
+            .as_ref()
+            .filter(|file| std::fs::symlink_metadata(file).is_ok())
+        {
             objections.push(format!("the kill switch is thrown: `{}` is there", file.display()));
         }
         objections

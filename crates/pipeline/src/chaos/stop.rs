@@ -50,7 +50,10 @@ impl Switch {
                     asked.push(stream);
                     cancel.cancel();
                 }
-                if file.as_ref().is_some_and(|file| file.exists()) {
+                if file
+                    .as_ref()
+                    .is_some_and(|file| std::fs::symlink_metadata(file).is_ok())
+                {
                     cancel.cancel();
                 }
                 std::thread::sleep(Duration::from_millis(LOOK_MS));
