@@ -299,7 +299,11 @@ fn measured(evidence: &ChaosExperiment) -> String {
     let count = |what: &str| evidence.workload.get(what).copied().unwrap_or(0);
     format!(
         "  detected   {detected}\n  recovered  {}\n  requests   {} sent, {} served, {} refused, {} failed\n  steady     before {}, after {}\n",
-        time(evidence.recovered_us, "not by itself, in the time that was watched"),
+        if count("sent") == 0 {
+            "not watched for".to_owned()
+        } else {
+            time(evidence.recovered_us, "not by itself, in the time that was watched")
+        },
         count("sent"),
         count("served"),
         count("refused"),

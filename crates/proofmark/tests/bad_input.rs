@@ -281,7 +281,7 @@ fn arguments() {
             &[],
             &["explain", "chaos/unknown-key"],
             0,
-            &["# chaos", "An experiment's file"],
+            &["# chaos", "Every problem of a file is printed at once"],
         ),
         (&[], &["chek"], 2, &["check"]),
         (&[], &["check", "--as-of", "yesterday"], 2, &["write it like"]),
