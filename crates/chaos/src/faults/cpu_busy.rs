@@ -33,6 +33,7 @@
 //! - <https://cwe.mitre.org/data/definitions/400.html>
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -63,6 +64,10 @@ pub(super) const ENTRY: Entry = Entry {
 
 /// More threads than any machine has cores.
 const THREADS_MAX: u64 = 1024;
+
+/// Every thread of ours has had a turn within so many milliseconds; looked at so often.
+const TURN_MS_MAX: u64 = 1_000;
+const LOOK_MS: u64 = 10;
 
 #[derive(Debug)]
 struct CpuBusy {
@@ -128,7 +133,15 @@ impl Strike for CpuBusy {
     }
 
     fn bites(&self, _: &Site, record: &Record) -> Result<bool, String> {
-        Ok(held_linux::running_threads(record) as u64 == self.threads)
+        // A thread that was just started may have to wait for its first turn on a host that is busy already.
+        let begun = Instant::now();
+        while held_linux::is_held(record) && begun.elapsed() < Duration::from_millis(TURN_MS_MAX) {
+            if held_linux::running_threads(record) as u64 >= self.threads {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(LOOK_MS));
+        }
+        Ok(false)
     }
 
     /// It has ended with its process.
