@@ -1,6 +1,6 @@
 //! What stands against an experiment by the owner's settings: blast radius, undo classes, freezes, the ladder from an
-//! isolated environment up to production, approvals, ethics. A pure function over what is known; [`crate::Permit`]
-//! asks it last before anything is injected.
+//! isolated environment up to production, approvals, ethics. A pure function over what is known, asked before
+//! anything runs; [`crate::Permit`] refuses what it objects to.
 
 use std::collections::BTreeSet;
 

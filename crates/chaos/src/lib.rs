@@ -63,6 +63,7 @@ mod tls;
 #[cfg(unix)]
 mod toolkit;
 pub mod toxiproxy;
+mod turns;
 mod watch;
 mod x509;
 
@@ -83,6 +84,7 @@ pub use strike::{Record, Site, Strike, Undone};
 pub use target::{Target, TargetKind, Targets};
 #[cfg(unix)]
 pub use toolkit::World;
+pub use turns::Turns;
 
 /// The catalogue of faults, sorted by id.
 pub fn faults() -> &'static [Entry] {

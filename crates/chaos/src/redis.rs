@@ -6,11 +6,16 @@
 //! Start reading at [`Session`]. Spec: <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, TcpStream};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::dial::dial;
+use crate::read::Section;
+use crate::strike::Site;
 use crate::target::Target;
 
 /// An answer has at most so many bytes in one string, items in one list, and lists within lists.
@@ -306,6 +311,58 @@ fn lost(error: std::io::Error) -> Failure {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => Failure::Silent,
         _ => Failure::Unreachable(format!("the connection to Redis broke: {error}")),
+    }
+}
+
+/// What faults that keep Redis from taking writes share: the server, and a client of it that writes a key.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    pub(crate) target: String,
+    pub(crate) client: String,
+    pub(crate) key: String,
+}
+
+impl Writes {
+    pub(crate) fn read(section: &Section<'_>) -> Option<Writes> {
+        let (target, client, key) = (section.text("target"), section.text("client"), section.text("key"));
+        Some(Writes {
+            target: target?,
+            client: client?,
+            key: key?,
+        })
+    }
+
+    pub(crate) fn parameters(&self) -> BTreeMap<String, Value> {
+        BTreeMap::from([
+            ("target".to_owned(), self.target.clone().into()),
+            ("client".to_owned(), self.client.clone().into()),
+            ("key".to_owned(), self.key.clone().into()),
+        ])
+    }
+
+    pub(crate) fn targets(&self) -> Vec<String> {
+        vec![self.target.clone(), self.client.clone()]
+    }
+
+    /// As whoever administers the server.
+    pub(crate) fn administer(&self, site: &Site) -> Result<Session, String> {
+        Ok(Session::open(site.target(&self.target)?)?)
+    }
+
+    /// Writes as the client; `expected` says which failure is the fault's.
+    pub(crate) fn are_refused(
+        &self,
+        site: &Site,
+        prepare: impl FnOnce(&Session) -> Result<(), Failure>,
+        expected: impl FnOnce(&Failure) -> bool,
+    ) -> Result<bool, String> {
+        let session = Session::open(site.target(&self.client)?)?;
+        prepare(&session)?;
+        match session.attempt(&["SET", &self.key, ""]) {
+            Ok(()) => Ok(false),
+            Err(failure) if expected(&failure) => Ok(true),
+            Err(failure) => Err(failure.into()),
+        }
     }
 }
 

@@ -87,7 +87,7 @@ pub async fn run(
         firing: detectors.firing(),
         broken: detectors.broken(),
         other_running,
-        objections: environment.objections(experiment),
+        objections,
         cancelled: environment.cancelled(),
     };
     let permit = match Permit::obtain(experiment, &conditions) {

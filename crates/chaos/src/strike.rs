@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -18,6 +18,7 @@ use crate::fault::{Entry, Fault, Injected, Met, Probe, UndoClass};
 use crate::permit::Permit;
 use crate::read::{Document, Section};
 use crate::target::{Target, Targets};
+use crate::turns::{Turns, blocking};
 
 /// Each call of a strike ends within so many milliseconds.
 pub const STRIKE_MS_MAX: u64 = 4_000;
@@ -101,7 +102,7 @@ pub(crate) fn boxed(
         entry,
         strike: Arc::new(strike),
         hold,
-        busy: Arc::default(),
+        turns: Turns::default(),
     }))
 }
 
@@ -150,9 +151,8 @@ struct OnTarget {
     entry: &'static Entry,
     strike: Arc<dyn Strike>,
     hold: Option<Duration>,
-    /// Held while it is injected or undone. An injection that nobody waits for any more goes on in its thread: the undo
-    /// has to come after it, not within it.
-    busy: Arc<Mutex<()>>,
+    /// Injections and undos take turns.
+    turns: Turns,
 }
 
 impl fmt::Debug for OnTarget {
@@ -167,24 +167,6 @@ impl OnTarget {
             self.entry.undo_class,
             UndoClass::ProcessBounded | UndoClass::SandboxDiscard
         )
-    }
-}
-
-/// Says so to a thread, by being dropped, when nobody waits for it any more.
-#[derive(Default)]
-pub struct GivenUp(pub Arc<AtomicBool>);
-
-impl Drop for GivenUp {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-/// Runs what blocks where it may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(_) => Err("it broke".to_owned()),
     }
 }
 
@@ -270,7 +252,7 @@ impl Fault for OnTarget {
     fn prepare<'a>(&'a self, environment: &'a dyn Environment) -> BoxFuture<'a, Result<Record, String>> {
         let (strike, entry) = (self.strike.clone(), self.entry);
         let site = environment.site();
-        Box::pin(blocking(move || {
+        Box::pin(blocking(move |_| {
             let record = survey(strike.as_ref(), entry, &site)?;
             if strike.bites(&site, &record)? {
                 return Err("what it would bring about is so already".to_owned());
@@ -292,20 +274,13 @@ impl Fault for OnTarget {
             });
         }
         let (strike, site, record, permit) = (self.strike.clone(), environment.site(), record.clone(), permit.clone());
-        let (busy, given_up) = (self.busy.clone(), GivenUp::default());
-        let stop = given_up.0.clone();
-        Box::pin(async move {
-            let _given_up = given_up;
-            blocking(move || {
-                let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
-                if stop.load(Ordering::Acquire) {
-                    return Err("stopped before it was injected".to_owned());
-                }
-                strike.inject(&permit, &site, &record)?;
-                Ok(Injected::default())
-            })
-            .await
-        })
+        Box::pin(self.turns.take(move |given_up| {
+            if given_up.load(Ordering::Acquire) {
+                return Err("stopped before it was injected".to_owned());
+            }
+            strike.inject(&permit, &site, &record)?;
+            Ok(Injected::default())
+        }))
     }
 
     fn in_force<'a>(
@@ -315,7 +290,7 @@ impl Fault for OnTarget {
         _: &'a Injected,
     ) -> BoxFuture<'a, Result<(), String>> {
         let (strike, site, record) = (self.strike.clone(), environment.site(), record.clone());
-        Box::pin(blocking(move || {
+        Box::pin(blocking(move |_| {
             if strike.bites(&site, &record)? {
                 Ok(())
             } else {
@@ -336,16 +311,13 @@ impl Fault for OnTarget {
         _: &'a Injected,
     ) -> BoxFuture<'a, Result<Undone, String>> {
         let (strike, site, record) = (self.strike.clone(), environment.site(), record.clone());
-        let busy = self.busy.clone();
         Box::pin(async move {
             if self.is_held() {
                 environment.release(self).await?;
             }
-            blocking(move || {
-                let _busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
-                take_back(strike.as_ref(), &site, &record)
-            })
-            .await
+            self.turns
+                .take(move |_| take_back(strike.as_ref(), &site, &record))
+                .await
         })
     }
 }

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,7 +19,8 @@ use crate::ctk::{self, Cancel, Hooks, Loaded, Options};
 use crate::environment::{BoxFuture, Environment};
 use crate::fault::{Entry, Fault, Injected, Met, Probe, UndoClass};
 use crate::permit::Permit;
-use crate::strike::{GivenUp, Record, Undone};
+use crate::strike::{Record, Undone};
+use crate::turns::{Turns, blocking};
 
 /// The name of our extension.
 pub(crate) const EXTENSION: &str = "proofmark";
@@ -53,8 +54,8 @@ pub struct World {
 pub(crate) struct Toolkit {
     loaded: Loaded,
     world: World,
-    /// Held while the method runs, so that no action comes after its rollback.
-    running: Mutex<()>,
+    /// Method and rollbacks take turns, so that no action comes after its rollback.
+    turns: Turns,
 }
 
 impl fmt::Debug for Toolkit {
@@ -85,7 +86,7 @@ impl Toolkit {
         Ok(Toolkit {
             loaded,
             world,
-            running: Mutex::new(()),
+            turns: Turns::default(),
         })
     }
 
@@ -162,7 +163,6 @@ impl Toolkit {
 
     /// Runs the method, and nothing of the rest. It blocks.
     fn method(&self, stop: &AtomicBool) -> Result<(), String> {
-        let _running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if stop.load(Ordering::Acquire) {
             return Err("stopped before its method began".to_owned());
         }
@@ -229,15 +229,6 @@ impl Method {
     pub(crate) fn of(toolkit: Arc<Toolkit>, time_max: Duration) -> Method {
         Method { toolkit, time_max }
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce(&AtomicBool) -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let given_up = GivenUp::default();
-    let flag = given_up.0.clone();
-    let done = tokio::task::spawn_blocking(move || work(&flag)).await;
-    done.unwrap_or_else(|_| Err("it broke".to_owned()))
 }
 
 /// Asks a file's hypothesis without holding up whoever waits.
@@ -307,7 +298,7 @@ impl Fault for Method {
     ) -> BoxFuture<'a, Result<Injected, String>> {
         let toolkit = self.toolkit.clone();
         Box::pin(async move {
-            blocking(move |stop| toolkit.method(stop)).await?;
+            self.toolkit.turns.take(move |stop| toolkit.method(stop)).await?;
             Ok(Injected::default())
         })
     }
@@ -337,11 +328,10 @@ impl Fault for Method {
         }
         let (toolkit, record) = (self.toolkit.clone(), record.clone());
         Box::pin(async move {
-            blocking(move |_| {
-                let _running = toolkit.running.lock().unwrap_or_else(PoisonError::into_inner);
-                play_rollbacks(&record, &toolkit.world.env).unwrap_or(Ok(Undone::Restored))
-            })
-            .await
+            self.toolkit
+                .turns
+                .take(move |_| play_rollbacks(&record, &toolkit.world.env).unwrap_or(Ok(Undone::Restored)))
+                .await
         })
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evidence::{Digest, Timestamp};
+use evidence::{Digest, Timestamp, lines};
 use serde::{Deserialize, Serialize};
 
 use crate::{Accessor, Lease};
@@ -80,12 +80,7 @@ impl From<LeaseRecord> for Lease {
 
 /// The line of one record, its line feed included.
 pub(crate) fn line(record: &Record) -> Vec<u8> {
-    let json = evidence::to_canonical(record);
-    let mut line = checksum(&json);
-    line.push(b' ');
-    line.extend_from_slice(&json);
-    line.push(b'\n');
-    line
+    lines::line(&evidence::to_canonical(record))
 }
 
 /// What a journal says.
@@ -122,17 +117,7 @@ pub(crate) fn replay(journal: &[u8]) -> Result<Replayed, UnknownVersion> {
 }
 
 fn parse(line: &[u8]) -> Option<Record> {
-    let text = line.strip_suffix(b"\n")?;
-    let (sum, rest) = text.split_at_checked(16)?;
-    let json = rest.strip_prefix(b" ")?;
-    if checksum(json) != sum {
-        return None;
-    }
-    evidence::from_canonical(json).ok()
-}
-
-fn checksum(json: &[u8]) -> Vec<u8> {
-    Digest::of(json).hex().as_bytes()[..16].to_vec()
+    evidence::from_canonical(lines::checked(line)?).ok()
 }
 
 #[cfg(test)]

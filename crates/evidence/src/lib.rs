@@ -16,6 +16,7 @@ mod dsse;
 mod finding;
 mod key;
 mod leaf;
+pub mod lines;
 mod merkle;
 mod note;
 mod outcome;

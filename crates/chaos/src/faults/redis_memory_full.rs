@@ -49,7 +49,7 @@ use crate::compare::Change;
 use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
-use crate::redis::Session;
+use crate::redis::{Session, Writes};
 use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
@@ -74,22 +74,10 @@ const SETTINGS: [&str; 2] = ["maxmemory-policy", "maxmemory"];
 const FULL: [&str; 2] = ["noeviction", "1"];
 
 #[derive(Debug)]
-struct MemoryFull {
-    target: String,
-    client: String,
-    key: String,
-}
+struct MemoryFull(Writes);
 
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
-    let target = section.text("target");
-    let client = section.text("client");
-    let key = section.text("key");
-    let strike = MemoryFull {
-        target: target?,
-        client: client?,
-        key: key?,
-    };
-    boxed(const { &ENTRY }, strike, read_hold(section))
+    boxed(const { &ENTRY }, MemoryFull(Writes::read(section)?), read_hold(section))
 }
 
 fn settings(session: &Session) -> Result<Value, String> {
@@ -105,15 +93,11 @@ fn set(session: &Session, [policy, memory]: [&str; 2]) -> Result<(), String> {
 
 impl Strike for MemoryFull {
     fn parameters(&self) -> BTreeMap<String, Value> {
-        BTreeMap::from([
-            ("target".to_owned(), self.target.clone().into()),
-            ("client".to_owned(), self.client.clone().into()),
-            ("key".to_owned(), self.key.clone().into()),
-        ])
+        self.0.parameters()
     }
 
     fn action(&self) -> String {
-        format!("`{}` has no memory left for writes", self.target)
+        format!("`{}` has no memory left for writes", self.0.target)
     }
 
     fn undo_action(&self) -> String {
@@ -121,29 +105,24 @@ impl Strike for MemoryFull {
     }
 
     fn targets(&self) -> Vec<String> {
-        vec![self.target.clone(), self.client.clone()]
+        self.0.targets()
     }
 
     fn survey(&self, site: &Site) -> Result<Record, String> {
-        let session = Session::open(site.target(&self.target)?)?;
+        let session = self.0.administer(site)?;
         Ok(Change::new(settings(&session)?, FULL.to_vec())?.record([]))
     }
 
     fn inject(&self, _: &Permit, site: &Site, _: &Record) -> Result<(), String> {
-        set(&Session::open(site.target(&self.target)?)?, FULL)
+        set(&self.0.administer(site)?, FULL)
     }
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
-        let session = Session::open(site.target(&self.client)?)?;
-        match session.attempt(&["SET", &self.key, ""]) {
-            Ok(()) => Ok(false),
-            Err(failure) if failure.has("OOM") => Ok(true),
-            Err(failure) => Err(failure.into()),
-        }
+        self.0.are_refused(site, |_| Ok(()), |failure| failure.has("OOM"))
     }
 
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
-        let session = Session::open(site.target(&self.target)?)?;
+        let session = self.0.administer(site)?;
         let change = Change::of(record)?;
         let before = |at: usize| change.before.get(at).and_then(Value::as_str);
         let (Some(policy), Some(memory)) = (before(0), before(1)) else {

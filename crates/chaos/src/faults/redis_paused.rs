@@ -47,7 +47,7 @@ use serde_json::Value;
 use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
-use crate::redis::{Failure, Session};
+use crate::redis::{Failure, Session, Writes};
 use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
@@ -76,35 +76,19 @@ const SILENCE_MS: u64 = 300;
 const END_MS_MAX: u64 = 1_500;
 
 #[derive(Debug)]
-struct Paused {
-    target: String,
-    client: String,
-    key: String,
-}
+struct Paused(Writes);
 
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
-    let target = section.text("target");
-    let client = section.text("client");
-    let key = section.text("key");
-    let strike = Paused {
-        target: target?,
-        client: client?,
-        key: key?,
-    };
-    boxed(const { &ENTRY }, strike, read_hold(section))
+    boxed(const { &ENTRY }, Paused(Writes::read(section)?), read_hold(section))
 }
 
 impl Strike for Paused {
     fn parameters(&self) -> BTreeMap<String, Value> {
-        BTreeMap::from([
-            ("target".to_owned(), self.target.clone().into()),
-            ("client".to_owned(), self.client.clone().into()),
-            ("key".to_owned(), self.key.clone().into()),
-        ])
+        self.0.parameters()
     }
 
     fn action(&self) -> String {
-        format!("`{}` answers no write", self.target)
+        format!("`{}` answers no write", self.0.target)
     }
 
     fn undo_action(&self) -> String {
@@ -112,11 +96,11 @@ impl Strike for Paused {
     }
 
     fn targets(&self) -> Vec<String> {
-        vec![self.target.clone(), self.client.clone()]
+        self.0.targets()
     }
 
     fn survey(&self, site: &Site) -> Result<Record, String> {
-        site.target(&self.target)?.text("address")?;
+        site.target(&self.0.target)?.text("address")?;
         Ok(Record::new())
     }
 
@@ -125,7 +109,7 @@ impl Strike for Paused {
     }
 
     fn hold(&self, site: &Site, _: &Record, ready: &mut dyn FnMut()) -> Result<(), String> {
-        let target = site.target(&self.target)?;
+        let target = site.target(&self.0.target)?;
         let mut in_force = false;
         loop {
             let asked = Session::open(target).and_then(|session| {
@@ -145,13 +129,9 @@ impl Strike for Paused {
     }
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
-        let session = Session::open(site.target(&self.client)?)?;
-        session.silence_limit(Duration::from_millis(SILENCE_MS))?;
-        match session.attempt(&["SET", &self.key, ""]) {
-            Ok(()) => Ok(false),
-            Err(Failure::Silent) => Ok(true),
-            Err(failure) => Err(failure.into()),
-        }
+        let patience = |session: &Session| session.silence_limit(Duration::from_millis(SILENCE_MS));
+        self.0
+            .are_refused(site, patience, |failure| matches!(failure, Failure::Silent))
     }
 
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {

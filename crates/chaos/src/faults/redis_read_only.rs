@@ -48,7 +48,7 @@ use crate::compare::Change;
 use crate::fault::{Effect, Entry, Fault, UndoClass};
 use crate::permit::Permit;
 use crate::read::Section;
-use crate::redis::Session;
+use crate::redis::Writes;
 use crate::strike::{Record, Site, Strike, Undone, boxed, read_hold};
 use crate::target::TargetKind;
 
@@ -73,35 +73,19 @@ const SETTING: &str = "min-replicas-to-write";
 const REPLICAS: &str = "1000";
 
 #[derive(Debug)]
-struct ReadOnly {
-    target: String,
-    client: String,
-    key: String,
-}
+struct ReadOnly(Writes);
 
 fn read(section: &Section<'_>) -> Option<Box<dyn Fault>> {
-    let target = section.text("target");
-    let client = section.text("client");
-    let key = section.text("key");
-    let strike = ReadOnly {
-        target: target?,
-        client: client?,
-        key: key?,
-    };
-    boxed(const { &ENTRY }, strike, read_hold(section))
+    boxed(const { &ENTRY }, ReadOnly(Writes::read(section)?), read_hold(section))
 }
 
 impl Strike for ReadOnly {
     fn parameters(&self) -> BTreeMap<String, Value> {
-        BTreeMap::from([
-            ("target".to_owned(), self.target.clone().into()),
-            ("client".to_owned(), self.client.clone().into()),
-            ("key".to_owned(), self.key.clone().into()),
-        ])
+        self.0.parameters()
     }
 
     fn action(&self) -> String {
-        format!("`{}` takes no writes for want of replicas", self.target)
+        format!("`{}` takes no writes for want of replicas", self.0.target)
     }
 
     fn undo_action(&self) -> String {
@@ -109,11 +93,11 @@ impl Strike for ReadOnly {
     }
 
     fn targets(&self) -> Vec<String> {
-        vec![self.target.clone(), self.client.clone()]
+        self.0.targets()
     }
 
     fn survey(&self, site: &Site) -> Result<Record, String> {
-        let session = Session::open(site.target(&self.target)?)?;
+        let session = self.0.administer(site)?;
         if session.config("min-replicas-max-lag")? == "0" {
             return Err("`min-replicas-max-lag` is 0, so Redis counts no replicas".to_owned());
         }
@@ -121,22 +105,18 @@ impl Strike for ReadOnly {
     }
 
     fn inject(&self, _: &Permit, site: &Site, _: &Record) -> Result<(), String> {
-        let session = Session::open(site.target(&self.target)?)?;
+        let session = self.0.administer(site)?;
         session.ask(&["CONFIG", "SET", SETTING, REPLICAS])?;
         Ok(())
     }
 
     fn bites(&self, site: &Site, _: &Record) -> Result<bool, String> {
-        let session = Session::open(site.target(&self.client)?)?;
-        match session.attempt(&["SET", &self.key, ""]) {
-            Ok(()) => Ok(false),
-            Err(failure) if failure.has("NOREPLICAS") => Ok(true),
-            Err(failure) => Err(failure.into()),
-        }
+        self.0
+            .are_refused(site, |_| Ok(()), |failure| failure.has("NOREPLICAS"))
     }
 
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
-        let session = Session::open(site.target(&self.target)?)?;
+        let session = self.0.administer(site)?;
         let change = Change::of(record)?;
         let before = change.before.as_str().unwrap_or_default();
         change.undo(

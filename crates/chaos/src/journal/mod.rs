@@ -4,10 +4,11 @@
 //! recorded one that it doesn't allow, as when the warden and a supervisor it took for dead both wrote, is passed
 //! over when read again.
 //!
-//! What an attacker who owns the storage can do: make us forget a fault (process-bounded ones end with their
-//! process all the same), believe in one that never was (undoing it is harmless), or have a folder removed. The
-//! last is why only folders below a `.proofmark`, or in one that is called `proofmark-…`, are ever registered, or
-//! removed.
+//! What an attacker who owns the storage can do: make us forget a fault (what a process or the kernel bounds ends all
+//! the same), have a folder removed, and have a record carried out: a file's mode or bytes put back, rollbacks of a
+//! Chaos Toolkit file run, a recorded target started or reloaded, with the rights of whoever starts next. Checksums are no
+//! signatures. So whoever opens a store refuses one that others may write, and only folders below a `.proofmark`, or in
+//! one that is called `proofmark-…`, are ever registered, or removed.
 
 mod format;
 
@@ -18,12 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fmt, fs, io, thread};
 
+use evidence::lines::Unreadable;
 use evidence::{Storage, StorageError};
 use serde_json::Value;
 
 use crate::fault::UndoClass;
 use crate::strike::{self, Undone};
-use format::{Class, HEADER, Record, Step, Unreadable};
+use format::{Class, HEADER, Record, Step};
 
 /// The journal's file in its storage.
 pub const PATH: &str = "undo.journal";

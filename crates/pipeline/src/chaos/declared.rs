@@ -1,15 +1,14 @@
 //! Declared targets as an experiment sees them, with fault proxies, holders and a warden for the time of one run.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chaos::process::{Holder, Holders, Warden, Worker};
-use chaos::strike::GivenUp;
 use chaos::{
     BoxFuture, CredentialRef, Experiment, Fault, Permit, Record, ServiceAnswer, ServiceRequest, Settings, Site,
-    TargetKind,
+    TargetKind, Turns,
 };
 use evidence::Now;
 use host::process::Cancel;
@@ -32,8 +31,8 @@ pub struct Declared {
     worker: Worker,
     warden: Warden,
     holders: Arc<Holders>,
-    /// Held while a holder is started: what nobody waits for any more must be gone before it counts as released.
-    starting: Arc<Mutex<()>>,
+    /// Starts and ends of holders take turns: what nobody waits for any more is gone before it counts as released.
+    turns: Turns,
     tail: Mutex<LogTail>,
     clock: Clock,
     cancel: Cancel,
@@ -82,7 +81,7 @@ impl Declared {
             worker,
             warden,
             holders: Arc::default(),
-            starting: Arc::default(),
+            turns: Turns::default(),
             tail: Mutex::new(LogTail::new(logs).skip_to_end()),
             clock: options.clock.clone(),
             cancel: options.cancel.clone(),
@@ -154,13 +153,10 @@ impl chaos::Environment for Declared {
     ) -> BoxFuture<'a, Result<(), String>> {
         let (program, id, record) = (self.program.clone(), fault.entry().id, record.clone());
         let (parameters, time_left, key) = (fault.parameters(), self.time_left(), key(fault));
-        let (holders, starting, given_up) = (self.holders.clone(), self.starting.clone(), GivenUp::default());
-        let stop = given_up.0.clone();
+        let holders = self.holders.clone();
         Box::pin(async move {
-            let _given_up = given_up;
-            let start = move || {
-                let _starting = starting.lock().unwrap_or_else(PoisonError::into_inner);
-                if stop.load(Ordering::Acquire) {
+            let start = move |given_up: &AtomicBool| {
+                if given_up.load(Ordering::Acquire) {
                     return Err("stopped before it was injected".to_owned());
                 }
                 let holder = Holder::spawn(&program, id, &parameters, &record, time_left)?;
@@ -168,24 +164,17 @@ impl chaos::Environment for Declared {
                 holders.add(key, holder);
                 Ok(pid)
             };
-            let pid = tokio::task::spawn_blocking(start)
-                .await
-                .map_err(|_| "it broke".to_owned())??;
+            let pid = self.turns.take(start).await?;
             self.warden.guard(pid).map_err(|error| error.to_string())
         })
     }
 
     fn release<'a>(&'a self, fault: &'a dyn Fault) -> BoxFuture<'a, Result<(), String>> {
-        let (holders, starting, key) = (self.holders.clone(), self.starting.clone(), key(fault));
-        Box::pin(async move {
-            let end = move || {
-                let _starting = starting.lock().unwrap_or_else(PoisonError::into_inner);
-                holders.stop(&key);
-            };
-            tokio::task::spawn_blocking(end)
-                .await
-                .map_err(|_| "it broke".to_owned())
-        })
+        let (holders, key) = (self.holders.clone(), key(fault));
+        Box::pin(self.turns.take(move |_| {
+            holders.stop(&key);
+            Ok(())
+        }))
     }
 
     fn request<'a>(&'a self, request: &'a ServiceRequest) -> BoxFuture<'a, Result<ServiceAnswer, String>> {

@@ -4,7 +4,7 @@
 use evidence::{Digest, Stage};
 use serde_json::{Value, json};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Step};
 
 /// Folder of what is planted beside the tree's own files.
 pub const FOLDER: &str = "proofmark-plant";
@@ -174,6 +174,26 @@ impl Ground<'_> {
         Some(Edit::Write(config::FILE.to_owned(), text.into_bytes()))
     }
 
+    /// One plan for each `[[commit.step]]`: `change` is given the steps of the configuration and the place of this one,
+    /// `what` says what became of it.
+    pub fn each_step(
+        &self,
+        what: &str,
+        change: impl Fn(&Step, &mut Vec<toml::Value>, usize) -> Option<()>,
+    ) -> Vec<Plan> {
+        let steps = self.config.commit.step.iter().enumerate();
+        let plans: Vec<Plan> = steps
+            .filter_map(|(at, step)| {
+                let edit = self.reconfigured(|config| change(step, tables(config, &["commit", "step"])?, at))?;
+                Some(Plan::of(&step.name, format!("step `{}` {what}", step.name), vec![edit]))
+            })
+            .collect();
+        if plans.is_empty() {
+            return Plan::not_here("the tree has no step at the commit stage");
+        }
+        plans
+    }
+
     /// The ecosystems whose lock files the tree has, by the name that `[dependencies]` uses.
     pub fn ecosystems(&self) -> Vec<Ecosystem> {
         let here = |ecosystem: &Ecosystem| {
@@ -330,6 +350,18 @@ impl Ecosystem {
             Ecosystem::Go => &["go.sum", "go.mod"],
         }
     }
+}
+
+/// Exchanges a step's command for a shell line that writes a report, in the format that the step's has, and then does
+/// what `then` says.
+pub fn reports(step: &Step, steps: &mut [toml::Value], at: usize, sarif: &str, junit: &str, then: &str) -> Option<()> {
+    let report = step.report.replace('\'', "");
+    let text = if step.report.ends_with(".sarif") { sarif } else { junit };
+    let script = format!("mkdir -p \"$(dirname '{report}')\"; printf '%s' '{text}' > '{report}'{then}");
+    let run = ["sh", "-c", &script].map(toml::Value::from);
+    let table = steps.get_mut(at)?.as_table_mut()?;
+    table.insert("run".to_owned(), toml::Value::Array(run.to_vec()));
+    Some(())
 }
 
 pub fn base64(bytes: &[u8]) -> String {

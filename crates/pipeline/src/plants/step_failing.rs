@@ -20,7 +20,7 @@
 
 use evidence::Stage;
 
-use crate::gate_experiment::ground::{Blocks, Entry, Ground, Plan, tables};
+use crate::gate_experiment::ground::{Blocks, Entry, Ground, Plan, reports};
 
 pub const ENTRY: Entry = Entry {
     id: "step-failing",
@@ -36,30 +36,9 @@ const JUNIT: &str = r#"<testsuite><testcase name="planted"><failure message="pla
 const SARIF: &str = r#"{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"planted"}},"results":[{"ruleId":"planted","level":"error","message":{"text":"planted"}}]}]}"#;
 
 fn plan(ground: &Ground<'_>) -> Vec<Plan> {
-    let steps = &ground.config.commit.step;
-    let plans: Vec<Plan> = (0..steps.len())
-        .filter_map(|at| {
-            let edit = ground.reconfigured(|config| {
-                let sarif = steps[at].report.ends_with(".sarif");
-                let step = tables(config, &["commit", "step"])?.get_mut(at)?.as_table_mut()?;
-                let report = steps[at].report.replace('\'', "");
-                let text = if sarif { SARIF } else { JUNIT };
-                let script = format!("mkdir -p \"$(dirname '{report}')\"; printf '%s' '{text}' > '{report}'; exit 1");
-                let run = ["sh", "-c", &script].map(toml::Value::from);
-                step.insert("run".to_owned(), toml::Value::Array(run.to_vec()));
-                Some(())
-            })?;
-            Some(Plan::of(
-                &steps[at].name,
-                format!("step `{}` reports a failure", steps[at].name),
-                vec![edit],
-            ))
-        })
-        .collect();
-    if plans.is_empty() {
-        return Plan::not_here("the tree has no step at the commit stage");
-    }
-    plans
+    ground.each_step("reports a failure", |step, steps, at| {
+        reports(step, steps, at, SARIF, JUNIT, "; exit 1")
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@
 
 use evidence::Stage;
 
-use crate::gate_experiment::ground::{Blocks, Entry, Ground, Plan, tables};
+use crate::gate_experiment::ground::{Blocks, Entry, Ground, Plan};
 
 pub const ENTRY: Entry = Entry {
     id: "step-removed",
@@ -31,25 +31,10 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn plan(ground: &Ground<'_>) -> Vec<Plan> {
-    let steps = &ground.config.commit.step;
-    let plans: Vec<Plan> = (0..steps.len())
-        .filter_map(|at| {
-            let edit = ground.reconfigured(|config| {
-                let steps = tables(config, &["commit", "step"])?;
-                (at < steps.len()).then(|| steps.remove(at))?;
-                Some(())
-            })?;
-            Some(Plan::of(
-                &steps[at].name,
-                format!("step `{}` is not run any more", steps[at].name),
-                vec![edit],
-            ))
-        })
-        .collect();
-    if plans.is_empty() {
-        return Plan::not_here("the tree has no step at the commit stage");
-    }
-    plans
+    ground.each_step("is not run any more", |_, steps, at| {
+        steps.remove(at);
+        Some(())
+    })
 }
 
 #[cfg(test)]

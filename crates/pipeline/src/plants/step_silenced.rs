@@ -20,7 +20,7 @@
 
 use evidence::Stage;
 
-use crate::gate_experiment::ground::{Blocks, Entry, Ground, Plan, tables};
+use crate::gate_experiment::ground::{Blocks, Entry, Ground, Plan};
 
 pub const ENTRY: Entry = Entry {
     id: "step-silenced",
@@ -31,25 +31,11 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn plan(ground: &Ground<'_>) -> Vec<Plan> {
-    let steps = &ground.config.commit.step;
-    let plans: Vec<Plan> = (0..steps.len())
-        .filter_map(|at| {
-            let edit = ground.reconfigured(|config| {
-                let step = tables(config, &["commit", "step"])?.get_mut(at)?.as_table_mut()?;
-                step.insert("run".to_owned(), toml::Value::Array(vec!["true".into()]));
-                Some(())
-            })?;
-            Some(Plan::of(
-                &steps[at].name,
-                format!("step `{}` does nothing, and reports nothing", steps[at].name),
-                vec![edit],
-            ))
-        })
-        .collect();
-    if plans.is_empty() {
-        return Plan::not_here("the tree has no step at the commit stage");
-    }
-    plans
+    ground.each_step("does nothing, and reports nothing", |_, steps, at| {
+        let step = steps.get_mut(at)?.as_table_mut()?;
+        step.insert("run".to_owned(), toml::Value::Array(vec!["true".into()]));
+        Some(())
+    })
 }
 
 #[cfg(test)]

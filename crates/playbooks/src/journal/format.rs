@@ -1,16 +1,9 @@
-//! A run's journal: a header line, then one checksummed JSON record a line.
-//!
-//! ```text
-//! proofmark playbook run v1
-//! 3c9f2a81d0b7e465 {"record":"begun","run":"r1",…}
-//! ```
-//!
-//! The checksum is the first 16 hexadecimal characters of the SHA-256 of the JSON text. It tells a torn write from
-//! a whole one; it proves nothing against somebody who can write the file.
+//! The records of a run's journal; what their lines are like is told in [`evidence::lines`].
 
 use std::collections::BTreeMap;
 
-use evidence::{Digest, Timestamp};
+use evidence::Timestamp;
+use evidence::lines::{self, Unreadable};
 use serde::{Deserialize, Serialize};
 
 /// The first line. A reader refuses every other version.
@@ -86,17 +79,6 @@ pub(crate) enum Record {
     },
 }
 
-/// Why a file can't be read as a journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unreadable {
-    NotAJournal,
-    OtherVersion,
-    /// A bad line with good ones behind it: no crash does that.
-    Damaged {
-        line: usize,
-    },
-}
-
 /// The records of a file, and how many of its bytes they take with the header: what lies behind was torn.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Parsed {
@@ -106,61 +88,15 @@ pub(crate) struct Parsed {
 
 /// The line of one record.
 pub(crate) fn line(record: &Record) -> Vec<u8> {
-    let json = serde_json::to_string(record).expect("a record has a JSON form");
-    format!("{} {json}\n", checksum(json.as_bytes())).into_bytes()
+    lines::line(&serde_json::to_vec(record).expect("a record has a JSON form"))
 }
 
-/// Reads a whole file. A file that ends within its header has no good bytes at all.
+/// Reads a whole file; see [`lines::read`].
 pub(crate) fn parse(bytes: &[u8]) -> Result<Parsed, Unreadable> {
-    let header = HEADER.as_bytes();
-    if header.starts_with(bytes) && bytes.len() < header.len() {
-        return Ok(Parsed {
-            records: Vec::new(),
-            good_bytes: 0,
-        });
-    }
-    if !bytes.starts_with(header) {
-        let versioned = bytes.starts_with(ANY_HEADER.as_bytes());
-        return Err(if versioned {
-            Unreadable::OtherVersion
-        } else {
-            Unreadable::NotAJournal
-        });
-    }
-    let mut parsed = Parsed {
-        records: Vec::new(),
-        good_bytes: header.len() as u64,
-    };
-    let mut bad_line = None;
-    for (index, line) in bytes[header.len()..].split_inclusive(|byte| *byte == b'\n').enumerate() {
-        match (record(line), bad_line) {
-            (Some(_), Some(line)) => return Err(Unreadable::Damaged { line }),
-            (Some(record), None) => {
-                parsed.records.push(record);
-                parsed.good_bytes += line.len() as u64;
-            }
-            (None, _) => bad_line = bad_line.or(Some(index + 2)),
-        }
-    }
-    Ok(parsed)
-}
-
-/// A whole record's line, or `None` when it is torn.
-fn record(line: &[u8]) -> Option<Record> {
-    let line = line.strip_suffix(b"\n")?;
-    if line.len() > RECORD_BYTES_MAX {
-        return None;
-    }
-    let (sum, json) = line.split_at_checked(16)?;
-    let json = json.strip_prefix(b" ")?;
-    if checksum(json).as_bytes() != sum {
-        return None;
-    }
-    serde_json::from_slice(json).ok()
-}
-
-fn checksum(json: &[u8]) -> String {
-    Digest::of(json).hex()[..16].to_owned()
+    let mut records = Vec::new();
+    let mut take = |json: &[u8]| serde_json::from_slice(json).map(|record| records.push(record)).is_ok();
+    let good_bytes = lines::read(bytes, &[HEADER], ANY_HEADER, RECORD_BYTES_MAX, &mut take)?;
+    Ok(Parsed { records, good_bytes })
 }
 
 #[cfg(test)]

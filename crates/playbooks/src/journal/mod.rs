@@ -14,11 +14,12 @@ pub(crate) mod format;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use evidence::lines::Unreadable;
 use evidence::{Storage, StorageError, Timestamp};
 
 use crate::actuators::Word;
 use crate::playbook::Playbook;
-use format::{HEADER, Record, Unreadable, Values};
+use format::{HEADER, Record, Values};
 
 /// A run's name is no longer.
 const RUN_CHARS_MAX: usize = 64;

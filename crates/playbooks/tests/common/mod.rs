@@ -1,5 +1,6 @@
 //! A world in memory, and playbooks made of a few words.
 
+// Each test program takes in all of it and uses a part.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;
