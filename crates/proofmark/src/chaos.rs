@@ -221,7 +221,9 @@ fn experiment(cli: &Cli, args: &crate::chaos_ctk::Run, terminal: &Arc<Terminal>)
     let ran = chaos::run(
         &options(cli, &args.path, terminal, evidence::Stage::Staging)?,
         Path::new(&args.source),
-    )?;
+    );
+    terminal.done();
+    let ran = ran?;
     if args.json {
         out_json(&json!({
             "schema": "proofmark.dev/chaos-run/v0.1",

@@ -113,6 +113,8 @@ pub fn run(options: &Options, file: &Path) -> Result<Ran, Error> {
         let _runtime = runtime.enter();
         declared::Declared::start(options, &opened.settings, &opened.experiment, &store, objections)?
     };
+    let doing = format!("{} (`proofmark chaos stop` ends it)", opened.experiment.path);
+    options.progress.doing(Stage::Staging, &doing, 0, 0);
     let ran = runtime.block_on(chaos::run(&opened.experiment, &rules, &environment, &journal));
     environment.stop();
     drop(switch);
