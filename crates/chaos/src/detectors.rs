@@ -180,6 +180,7 @@ impl<'a> Detectors<'a> {
                 .detected
                 .zip(injected)
                 .map(|(at, injected)| micros(at.saturating_sub(injected))),
+            diagnosis: None,
         };
         self.armed().iter().map(run).collect()
     }

@@ -171,6 +171,7 @@ fn blank(experiment: &Experiment) -> ChaosExperiment {
         pattern: Some(experiment.pattern()),
         unknown: Vec::new(),
         notes: Vec::new(),
+        measured: None,
     }
 }
 
@@ -349,6 +350,7 @@ impl<'a> Attack<'a> {
                 bit: ongoing.in_force && felt,
                 undone: ongoing.undone,
                 undo_us: micros(ongoing.undo),
+                techniques: ongoing.fault.entry().attack.iter().map(|id| (*id).to_owned()).collect(),
             });
         }
     }

@@ -548,6 +548,7 @@ pub fn revocation() -> ChaosExperiment {
             self_test: true,
             false_alarm: false,
             detected_us: Some(140_000),
+            diagnosis: None,
         }],
         detected_us: Some(140_000),
         contained_us: Some(160_000),
@@ -560,6 +561,7 @@ pub fn revocation() -> ChaosExperiment {
         pattern: None,
         unknown: vec![],
         notes: vec![],
+        measured: None,
     }
 }
 
@@ -585,6 +587,7 @@ fn fault(id: &str) -> FaultRun {
         bit: true,
         undone: true,
         undo_us: 900,
+        techniques: vec![],
     }
 }
 
