@@ -1,11 +1,12 @@
 //! `bench abort`: how long it takes from a breach, or from a thrown kill switch, until everything is undone.
 //!
 //! An experiment takes a secret's permissions away; the breach is a metric that rises above its limit, the kill switch
-//! a file, the socket and a signal in turn. The clock runs in this process: it starts before the breach is made and
+//! a file, the socket, a signal and the HTTP API in turn. The clock runs in this process: it starts before the breach is made and
 //! stops when the file has its permissions again.
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,6 +32,7 @@ pub fn run(flags: &Flags) -> Result<(), String> {
         (Way::File, SWITCH_P99_MS_MAX),
         (Way::Socket, SWITCH_P99_MS_MAX),
         (Way::Signal, SWITCH_P99_MS_MAX),
+        (Way::Api, SWITCH_P99_MS_MAX),
     ] {
         let mut times = Vec::new();
         for _ in 0..runs {
@@ -62,6 +64,7 @@ enum Way {
     File,
     Socket,
     Signal,
+    Api,
 }
 
 impl Way {
@@ -71,6 +74,7 @@ impl Way {
             Way::File => "file",
             Way::Socket => "socket",
             Way::Signal => "signal",
+            Way::Api => "api",
         }
     }
 }
@@ -80,6 +84,8 @@ struct Bench {
     folder: tempfile::TempDir,
     program: PathBuf,
     errors: Arc<AtomicU64>,
+    /// Where the kill switch is served.
+    api: SocketAddr,
 }
 
 impl Bench {
@@ -93,13 +99,17 @@ impl Bench {
         let errors = Arc::new(AtomicU64::new(0));
         let port = serve(errors.clone()).map_err(failed)?;
         let at = folder.path().display();
+        // Free a moment ago, and again at once.
+        let api = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .map_err(failed)?;
         let target = |name: &str, rest: &str| {
             format!(
                 "[chaos.target.{name}]\nopted_in = true\nrung = \"isolated\"\ntenancy = \"dedicated\"\ncriticality = 1\n{rest}\n"
             )
         };
         let config = [
-            format!("[chaos]\nkill_switch = \"{at}/stop\"\n"),
+            format!("[chaos]\nkill_switch = \"{at}/stop\"\nkill_switch_api = \"{api}\"\n"),
             target(
                 "secrets",
                 &format!("kind = \"files\"\nroot = \"{}\"", secrets.display()),
@@ -118,6 +128,7 @@ impl Bench {
             folder,
             program,
             errors,
+            api,
         })
     }
 
@@ -145,7 +156,8 @@ impl Bench {
         Ok(took)
     }
 
-    fn throw(&self, way: Way, child: &Child) -> Result<Option<std::os::unix::net::UnixStream>, String> {
+    /// What it gives is kept open until everything is undone.
+    fn throw(&self, way: Way, child: &Child) -> Result<Option<OwnedFd>, String> {
         let folder = self.folder.path();
         match way {
             Way::Breach => self.errors.store(1, Ordering::SeqCst),
@@ -153,7 +165,18 @@ impl Bench {
             Way::Socket => {
                 let socket = folder.join(".proofmark/undo/stop.sock");
                 let stream = std::os::unix::net::UnixStream::connect(socket).map_err(|error| error.to_string())?;
-                return Ok(Some(stream));
+                return Ok(Some(stream.into()));
+            }
+            Way::Api => {
+                let token = std::fs::read_to_string(folder.join(".proofmark/undo/stop.token"));
+                let token = token.map_err(|error| error.to_string())?;
+                let head = "POST /v1/stop HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n";
+                let request = format!("{head}authorization: Bearer {token}\r\n\r\n");
+                let mut stream = TcpStream::connect(self.api).map_err(|error| error.to_string())?;
+                stream
+                    .write_all(request.as_bytes())
+                    .map_err(|error| error.to_string())?;
+                return Ok(Some(stream.into()));
             }
             Way::Signal => {
                 // SAFETY: a signal to a child of ours that is not reaped yet.

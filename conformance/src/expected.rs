@@ -12,9 +12,14 @@ impl Expected {
         let Ok(text) = std::fs::read_to_string(&path) else {
             return Ok(Expected(BTreeMap::new()));
         };
-        let table: BTreeMap<String, String> =
-            toml::from_str(&text).map_err(|error| format!("{suite}.toml: {error}"))?;
-        Ok(Expected(table))
+        let table: toml::Table = toml::from_str(&text).map_err(|error| format!("{suite}.toml: {error}"))?;
+        // Tables beside the differences are the suite's own.
+        let reasons = table.into_iter().filter(|(_, reason)| !reason.is_table());
+        let reasons = reasons.map(|(case, reason)| match reason.as_str() {
+            Some(reason) => Ok((case, reason.to_owned())),
+            None => Err(format!("{suite}.toml: `{case}` has no reason")),
+        });
+        Ok(Expected(reasons.collect::<Result<_, _>>()?))
     }
 
     /// The reason why a case, or the file or folder it is in, is expected to differ.

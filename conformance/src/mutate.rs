@@ -1,4 +1,5 @@
-//! `soak bundles`: bundles with one byte or file changed, added, removed or renamed. None may be accepted.
+//! `soak bundles`: bundles with one byte or file changed, added, removed or renamed. None may be accepted. Ours here,
+//! Sigstore's in `mutate_sigstore.rs`.
 
 use std::path::Path;
 
@@ -6,6 +7,7 @@ use evidence::{BundleFiles, CheckedBundle, Timestamp, TrustRoot};
 use testkit::Rng;
 
 use crate::Flags;
+use crate::mutate_sigstore;
 use crate::shop::Shop;
 
 pub fn run(flags: &Flags) -> Result<(), String> {
@@ -17,7 +19,7 @@ pub fn run(flags: &Flags) -> Result<(), String> {
     let root = TrustRoot::from_bytes(&root_bytes).map_err(|error| error.to_string())?;
     let files = read(&folder)?;
     CheckedBundle::open(&files, &root, Timestamp::UNIX_EPOCH).map_err(|error| format!("the bundle itself: {error}"))?;
-    let mut failures = 0;
+    let mut failures: u64 = 0;
     for run in 0..runs {
         let mut rng = Rng::new(seed.wrapping_add(run));
         let (what, mutated) = mutate(&files, &mut rng);
@@ -29,6 +31,7 @@ pub fn run(flags: &Flags) -> Result<(), String> {
         }
     }
     println!("{runs} mutated bundles, {failures} accepted");
+    let failures = failures + mutate_sigstore::run(runs, seed)?;
     if failures == 0 {
         Ok(())
     } else {

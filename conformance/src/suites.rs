@@ -8,19 +8,24 @@
 
 mod atomic_red_team;
 mod cacao_schemas;
+mod cctv_mldsa;
 mod chaos_experiments;
 mod crypto_vectors;
-mod data;
+pub mod data;
 mod lockfiles;
 mod machine;
 mod openapi;
 mod purl_spec;
 mod secret_contracts;
+mod sigma_regression;
+pub mod sigma_rules;
+pub mod sigstore_conformance;
+mod slsa_provenance;
 mod version_vectors;
 mod witness;
 
 use crate::expected::Tally;
-use data::Data;
+pub use data::Data;
 
 type Suite = fn(&Data, &mut Tally) -> Result<(), String>;
 
@@ -28,11 +33,16 @@ const SUITES: &[(&str, Suite)] = &[
     ("atomic-red-team-linux", atomic_red_team::run_suite),
     ("chaos-experiments", chaos_experiments::run),
     ("cacao-schemas", cacao_schemas::run),
+    ("cctv-mldsa", cctv_mldsa::run),
     ("crypto-vectors", crypto_vectors::run),
     ("lockfiles-and-os-packages", lockfiles::run),
     ("openapi", openapi::run),
     ("purl-spec", purl_spec::run),
     ("secret-contracts", secret_contracts::run),
+    ("sigstore-conformance", sigstore_conformance::run),
+    ("slsa-provenance", slsa_provenance::run),
+    ("sigma-regression", sigma_regression::run),
+    ("sigma-rules", sigma_rules::run),
     ("version-vectors", version_vectors::run),
 ];
 
@@ -62,6 +72,11 @@ pub fn run(suite: &str, folder: Option<&str>) -> Result<(), String> {
     let mut tally = Tally::of(suite)?;
     cases(&data, &mut tally)?;
     tally.close()
+}
+
+/// The files of a suite, for a benchmark over one of them.
+pub fn data_of(suite: &str, folder: Option<&str>) -> Result<Data, String> {
+    Data::of(suite, folder)
 }
 
 /// A file that no suite expects in its folder.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Name (also of the target and of the corpus folder) and function.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("advisories", advisories),
     ("bundle", bundle),
     ("configuration", configuration),
@@ -19,6 +19,8 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("manifests", manifests),
     ("note", note),
     ("openapi", openapi),
+    ("readings", readings),
+    ("sigstore", sigstore),
 ];
 
 /// Two advisory records, divided by [`SEPARATOR`].
@@ -110,6 +112,77 @@ pub fn note(bytes: &[u8]) -> bool {
 /// An OpenAPI document.
 pub fn openapi(bytes: &[u8]) -> bool {
     accepted(dast::load(bytes, "openapi.json").map(|api| api.routes()))
+}
+
+/// The kind of a reader as a line, then what it reads: as one document, and as a stream where it comes as one.
+pub fn readings(bytes: &[u8]) -> bool {
+    let Some((kind, bytes)) = file(bytes) else { return false };
+    let Some(entry) = telemetry::reader(&kind) else {
+        return false;
+    };
+    let mapping = telemetry::Mapping {
+        name: Some("/rule/title".to_owned()),
+        firing: Some("/state".to_owned()),
+        severity: Some("/rule/level".to_owned()),
+        technique: Some("/rule/tags".to_owned()),
+        began: Some("/when".to_owned()),
+    };
+    let options = telemetry::Options {
+        mapping,
+        ..telemetry::Options::default()
+    };
+    let make = || (entry.make)("source", &options);
+    let now = std::time::Duration::ZERO;
+    if entry.delivery.contains(&telemetry::Delivery::Stream) {
+        let stream = |size: usize| {
+            let (mut reader, mut out) = (make(), Vec::new());
+            bytes.chunks(size).for_each(|part| reader.push(part, now, &mut out));
+            reader.end(now, &mut out);
+            out
+        };
+        // INVARIANT: where a stream is cut changes nothing.
+        assert_eq!(stream(7), stream(bytes.len().max(1)));
+    }
+    let mut out = Vec::new();
+    let document = telemetry::Document {
+        bytes: &bytes,
+        media_type: "",
+    };
+    let read = make().document(&document, now, &mut out);
+    let _ = (entry.answer)("application/x-protobuf", &read);
+    // INVARIANT: of what is refused nothing is handed on.
+    assert!(read.is_ok() || out.is_empty());
+    read.is_ok_and(|taken| taken.rejected == 0)
+        && !out.is_empty()
+        && !out
+            .iter()
+            .any(|reading| matches!(reading, telemetry::Reading::Gap { .. }))
+}
+
+/// A trusted root, then a file of attestations, divided by [`SEPARATOR`].
+pub fn sigstore(bytes: &[u8]) -> bool {
+    use evidence::sigstore::{Artifact, Policy, TrustedRoot, Who, read};
+    let mut parts = parts(bytes);
+    let Ok(root) = TrustedRoot::from_bytes(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let Ok(list) = read(parts.next().unwrap_or_default()) else {
+        return false;
+    };
+    let policy = Policy::new(Who::Anyone);
+    let answers = list
+        .iter()
+        .map(|one| one.verify(&root, &policy, Artifact::AnySubject, evidence::Timestamp::MAX));
+    let answers: Vec<_> = answers.collect();
+    for verified in answers.iter().flatten() {
+        // INVARIANT: what is accepted has a witness, stands in a log, and went through every check.
+        assert!(!verified.times().is_empty() && !verified.entries().is_empty());
+        assert_eq!(
+            verified.passed().last().map(|passed| passed.check.name()),
+            Some("complete")
+        );
+    }
+    answers.iter().all(Result::is_ok)
 }
 
 fn accepted<T>(read: Result<T, Vec<evidence::Diagnostic>>) -> bool {

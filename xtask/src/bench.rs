@@ -1,7 +1,11 @@
 //! `bench proxy [GROUP…]`: our fault proxy beside toxiproxy-server; the driver is in `conformance`, and a figure that
 //! misses its bar makes it fail, as does a peer that is absent.
 //!
+//! `bench sigma`: our Sigma engine beside rsigma's, with all rules of SigmaHQ; the driver is in `conformance`.
+//!
 //! `bench chaos-toolkit`: an experiment of process probes, under `chaos` and under ours.
+//!
+//! `bench verify [DIR]`: one Sigstore bundle of the suite `sigstore-conformance`, by ours, sigstore-python and sigstore-js.
 //!
 //! `bench check [TREE [ADVISORIES]]`: our `check` and the peers on the same tree, in turn, in one run.
 //!
@@ -48,9 +52,12 @@ pub fn run(args: &[&str]) -> Result<(), String> {
         ["check", tree, advisories] => check(tree, Some(advisories)),
         ["abort"] => abort(),
         ["proxy", groups @ ..] => proxy(groups),
+        ["sigma"] => sigma(),
         ["chaos-toolkit"] => chaos_toolkit(),
+        ["verify"] => verify(None),
+        ["verify", data] => verify(Some(data)),
         _ => Err(
-            "usage: cargo xtask bench check [TREE [ADVISORIES]] | abort | chaos-toolkit | proxy [GROUP…]".to_owned(),
+            "usage: cargo xtask bench check [TREE [ADVISORIES]] | abort | chaos-toolkit | proxy [GROUP…] | sigma | verify [DIR]".to_owned(),
         ),
     }
 }
@@ -61,6 +68,18 @@ fn abort() -> Result<(), String> {
     let program = tools::target().join("release/proofmark").display().to_string();
     let run = ["run", "--quiet", "--release", "-p", "conformance", "--"];
     tools::cargo(&[&run[..], &["bench", "abort", "--program", &program]].concat())
+}
+
+/// `bench verify`: the driver is in `conformance`; a figure that misses its bar makes it fail, as does a peer that is absent.
+fn verify(data: Option<&str>) -> Result<(), String> {
+    let sigstore = tools::find("sigstore").ok_or("sigstore-python is absent: ../shared/peers installs it")?;
+    let sigstore = sigstore.display().to_string();
+    tools::cargo(&["build", "--quiet", "--release", "-p", "proofmark"])?;
+    let program = tools::target().join("release/proofmark").display().to_string();
+    let run = ["run", "--quiet", "--release", "-p", "conformance", "--"];
+    let mut bench = vec!["bench", "verify", "--program", &program, "--sigstore", &sigstore];
+    bench.extend(data.map(|data| ["--data", data]).into_iter().flatten());
+    tools::cargo(&[&run[..], &bench].concat())
 }
 
 fn proxy(groups: &[&str]) -> Result<(), String> {
@@ -78,6 +97,20 @@ fn proxy(groups: &[&str]) -> Result<(), String> {
         peer.as_str(),
     ];
     tools::cargo(&[&run, groups].concat())
+}
+
+/// `bench sigma`: a ratio under its bar makes it fail, as does data that is absent.
+fn sigma() -> Result<(), String> {
+    tools::cargo(&[
+        "run",
+        "--quiet",
+        "--release",
+        "-p",
+        "conformance",
+        "--",
+        "bench",
+        "sigma",
+    ])
 }
 
 /// Process probes in the experiment that both sides run.

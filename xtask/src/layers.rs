@@ -9,11 +9,12 @@ use serde_json::Value;
 use crate::tools;
 
 /// Crate and layer, from the bottom up. Crates of one layer don't see each other.
-const LAYERS: [(&str, u8); 18] = [
+const LAYERS: [(&str, u8); 19] = [
     ("evidence", 0),
     ("host", 1),
     ("net", 1),
     ("telemetry", 1),
+    ("statistics", 1),
     ("tlog", 2),
     ("source", 2),
     ("packages", 2),

@@ -27,11 +27,16 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setcap", "libcap2-bin"),
     ("pkill", "procps"),
     ("perl", "perl"),
+    ("prometheus", "prometheus"),
+    ("prometheus-alertmanager", "prometheus-alertmanager"),
+    ("/lib/systemd/systemd-journal-remote", "systemd-journal-remote"),
 ];
-const PYTHON_PACKAGES: [&str; 3] = [
+const PYTHON_PACKAGES: [&str; 5] = [
     "securesystemslib[crypto]==1.6.0",
     "jsonschema==4.26.0",
     "toxiproxy-python==0.1.1",
+    "opentelemetry-sdk==1.45.2",
+    "opentelemetry-exporter-otlp-proto-http==1.45.2",
 ];
 const NPM_PACKAGES: [&str; 6] = [
     "@cyclonedx/cyclonedx-library@10",
@@ -65,7 +70,7 @@ pub fn run(only: &[&str]) -> Result<(), String> {
         ("build", |_| tools::cargo(&["build", "--quiet", "-p", "proofmark"])),
         ("tests", tests),
         ("transcripts", |_| transcripts::run()),
-        ("soak", |_| soak::hundredths()),
+        ("soak", soak::hundredths),
         ("interop", interop),
     ];
     let begun = Instant::now();
@@ -137,7 +142,10 @@ fn python(not_run: &mut Vec<String>) {
     let venv = tool_folder("venv");
     let python = venv.join("bin/python").display().to_string();
     if Command::new(&python)
-        .args(["-c", "import securesystemslib, jsonschema, toxiproxy"])
+        .args([
+            "-c",
+            "import securesystemslib, jsonschema, toxiproxy, opentelemetry.exporter.otlp.proto.http",
+        ])
         .output()
         .is_ok_and(|out| out.status.success())
     {
@@ -152,7 +160,8 @@ fn python(not_run: &mut Vec<String>) {
     let done = tools::run("python3", &["-m", "venv", &folder]).and_then(|()| tools::run(&python, &install));
     if let Err(problem) = done {
         not_run.push(format!(
-            "securesystemslib over our envelopes, jsonschema over our playbooks, toxiproxy-python over our API: {problem}"
+            "securesystemslib over our envelopes, jsonschema over our playbooks, toxiproxy-python over our API, \
+             OpenTelemetry's exporter to our observers: {problem}"
         ));
     }
 }

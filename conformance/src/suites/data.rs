@@ -84,6 +84,15 @@ impl Data {
         serde_json::from_slice(&self.bytes(path)?).map_err(|error| format!("`{path}`: {error}"))
     }
 
+    /// A file of another suite: inside of this one's folder, in an unpacked folder beside it, or in its archive.
+    pub fn companion_of(&self, suite: &str, name: &str) -> Result<Vec<u8>, String> {
+        let places = [self.folder.join(name), self.beside.join(suite).join(name)];
+        match places.iter().find(|place| place.is_file()) {
+            Some(place) => std::fs::read(place).map_err(|error| format!("`{}`: {error}", place.display())),
+            None => Data::of(suite, None)?.bytes(name),
+        }
+    }
+
     /// A file that comes with the suite: inside of its folder, or beside it or its archive.
     pub fn companion(&self, name: &str) -> Result<serde_json::Value, String> {
         let places = [self.folder.join(name), self.beside.join(name)];

@@ -42,6 +42,12 @@ pub(crate) fn capabilities() -> Vec<Capability> {
             Some(PROXY),
         ),
         capability("nft owned tables", nft(OWNER), by_owner, None),
+        capability(
+            "INET_DIAG_DESTROY",
+            crate::connections_linux::trial().map(|()| "a connection of our own was cut".to_owned()),
+            vec!["connection-killed"],
+            Some("the proxy: `link-reset`, or nft: `network-reject`"),
+        ),
         capability("tbf", queueing("tbf"), Vec::new(), Some("the proxy: `link-slowed`")),
         capability(
             "netem",

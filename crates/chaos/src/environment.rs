@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use evidence::Now;
 use net::proxy::Applied;
+use telemetry::Reading;
 
 use crate::experiment::Experiment;
 use crate::fault::Fault;
@@ -58,6 +59,7 @@ pub trait Environment: Send + Sync {
         Site {
             targets: Targets::default(),
             time_left: Duration::ZERO,
+            salt: [0; 32],
         }
     }
 
@@ -79,6 +81,36 @@ pub trait Environment: Send + Sync {
 
     /// Lines that services logged since the last call. `now` is the boot time of the call.
     fn poll_logs(&self, now: Duration) -> Vec<telemetry::Event>;
+
+    /// What services logged, and somebody else's detectors said, since the last call. Nothing but log lines where this
+    /// is not overridden.
+    fn poll_readings(&self, now: Duration) -> Vec<Reading> {
+        self.poll_logs(now).into_iter().map(Reading::Event).collect()
+    }
+
+    /// Names of the observers whose readings [`Environment::poll_readings`] has.
+    fn observers(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Whether an observer can receive right now. `canary` is what its tool would say; `null` takes its kind's own.
+    fn self_test<'a>(&'a self, observer: &'a str, _: &'a serde_json::Value) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { Err(format!("there is no observer `{observer}`")) })
+    }
+
+    /// How long an observer may take until it sees what is there: the pause between two of its questions.
+    fn observer_pause(&self, _: &str) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Names of what there is to attack here, the attacked included: an alert about another one is about something
+    /// else. The declared targets where this is not overridden.
+    fn entities(&self) -> Vec<String> {
+        self.site().targets.all().map(|target| target.name.clone()).collect()
+    }
+
+    /// 128 fresh random bits, which name one run.
+    fn run_id(&self) -> [u8; 16];
 
     fn now(&self) -> Now;
 
@@ -105,6 +137,17 @@ pub struct ServiceRequest {
     pub body: Vec<u8>,
     /// One certain lease to present, live or not.
     pub credential: Option<CredentialRef>,
+    /// Name of the run, to be carried in the header [`RUN_HEADER`] as [`run_agent`] has it, so that what a service
+    /// logs of the request can be joined to the run. `None`: nothing is planted.
+    pub run: Option<String>,
+}
+
+/// The header of an ordinary request in which the name of a run is planted: the one that services log as it is.
+pub const RUN_HEADER: &str = "user-agent";
+
+/// What stands in [`RUN_HEADER`].
+pub fn run_agent(run: &str) -> String {
+    format!("proofmark/{run}")
 }
 
 /// Method of a request that asks how a declared target is ([`crate::health::of`]), and the status of one that is well.

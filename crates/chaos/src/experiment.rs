@@ -3,11 +3,20 @@
 //! An experiment stands in the judged tree. It can ask for less than a control does, never make one hold: what a
 //! gate demands comes from the trust root.
 
+mod invariant;
+mod noticed;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use evidence::{Diagnostic, Digest};
 use serde_json::Value;
+
+pub(crate) use invariant::VALUE;
+use invariant::read_invariants;
+pub use invariant::{Invariant, InvariantKind, Model, Property};
+pub use noticed::{Answer, Correlation, Detector, DetectorKind, Response};
+use noticed::{read_detectors, read_responses};
 
 use crate::declare::Declaration;
 use crate::environment::{HEALTHY, ServiceRequest};
@@ -21,8 +30,6 @@ pub const DEADLINE_SECONDS_MAX: u64 = 300;
 
 /// Faults of one experiment.
 const FAULTS_MAX: usize = 16;
-/// Detectors of one experiment.
-const DETECTORS_MAX: usize = 32;
 /// Requests that make up one look at the steady state.
 const STEADY_REQUESTS_MAX: u64 = 100;
 /// A larger experiment file is refused.
@@ -41,7 +48,13 @@ const KEYS: &[&str] = &[
     "expect",
     "abort",
     "declares",
+    "response",
+    "invariant",
+    "blind_ms",
 ];
+/// How long is looked on before the injection, with nothing and then with only the run's name planted: each of the two.
+const BLIND_MS_DEFAULT: u64 = 80;
+const BLIND_MS_MAX: u64 = 60_000;
 /// Keys of a fault that name targets.
 const TARGET_NAMES: &[&str] = &["target", "client", "neighbour"];
 const STEADY_KEYS: &[&str] = &["service", "method", "path", "identity", "body", "status", "requests"];
@@ -67,6 +80,12 @@ pub struct Experiment {
     /// In order of injection: one that holds for a while has ended before the next begins. Not empty.
     pub faults: Vec<Box<dyn Fault>>,
     pub detectors: Vec<Detector>,
+    /// Who answers, as far as that can be seen.
+    pub responses: Vec<Response>,
+    /// What has to hold throughout.
+    pub invariants: Vec<Invariant>,
+    /// How long each of the two windows before the injection is, in which whatever fires is a false alert.
+    pub blind: Duration,
     pub expect: Expect,
     /// What ends it before its time.
     pub abort: Abort,
@@ -97,41 +116,6 @@ impl PartialEq for Hypothesis {
 }
 
 impl Eq for Hypothesis {}
-
-/// Something that should notice.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Detector {
-    pub id: String,
-    pub kind: DetectorKind,
-}
-
-/// How a detector notices.
-#[derive(Debug, Clone, PartialEq)]
-pub enum DetectorKind {
-    /// A Sigma rule over every service's log lines.
-    Sigma {
-        /// The rule's file, relative to the tree.
-        rule: String,
-        /// A line that the rule must match, or the detector is broken.
-        self_test: Value,
-    },
-    /// A metric that rises above its value before the injection. Its self-test is that it can be read.
-    Probe {
-        service: String,
-        path: String,
-        metric: String,
-    },
-}
-
-impl DetectorKind {
-    /// As the experiment file and the evidence name it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            DetectorKind::Sigma { .. } => "sigma",
-            DetectorKind::Probe { .. } => "probe",
-        }
-    }
-}
 
 /// What is asked for; `None` where it isn't. Seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -277,16 +261,11 @@ impl Experiment {
         Digest::of(&evidence::to_canonical(&faults))
     }
 
-    /// The Sigma rule files that its detectors name, each once, relative to the tree.
+    /// The Sigma rule files that its detectors and responses name, each once, relative to the tree.
     pub fn rule_paths(&self) -> Vec<String> {
-        let mut rules: Vec<String> = self
-            .detectors
-            .iter()
-            .filter_map(|detector| match &detector.kind {
-                DetectorKind::Sigma { rule, .. } => Some(rule.clone()),
-                DetectorKind::Probe { .. } => None,
-            })
-            .collect();
+        let detectors = self.detectors.iter().map(|detector| &detector.kind);
+        let kinds = detectors.chain(self.responses.iter().map(|response| &response.kind));
+        let mut rules: Vec<String> = kinds.filter_map(|kind| kind.rule().map(str::to_owned)).collect();
         rules.sort_unstable();
         rules.dedup();
         rules
@@ -325,6 +304,9 @@ fn read(path: &str, text: &str, top: &Section<'_>) -> Option<Experiment> {
         steady: steady?,
         faults: faults?,
         detectors: rest.detectors,
+        responses: rest.responses,
+        invariants: rest.invariants,
+        blind: rest.blind,
         expect: rest.expect,
         abort: rest.abort,
         declares: rest.declares,
@@ -368,6 +350,9 @@ fn read_toolkit(path: &str, text: &str, top: &Section<'_>, toolkit: &Arc<Toolkit
         steady,
         faults,
         detectors: rest.detectors,
+        responses: rest.responses,
+        invariants: rest.invariants,
+        blind: rest.blind,
         expect: rest.expect,
         abort: rest.abort,
         declares: rest.declares,
@@ -380,6 +365,9 @@ fn read_toolkit(path: &str, text: &str, top: &Section<'_>, toolkit: &Arc<Toolkit
 /// The parts that have defaults.
 struct Rest {
     detectors: Vec<Detector>,
+    responses: Vec<Response>,
+    invariants: Vec<Invariant>,
+    blind: Duration,
     expect: Expect,
     abort: Abort,
     declares: Declaration,
@@ -398,6 +386,12 @@ impl Rest {
         });
         Rest {
             detectors: read_detectors(top),
+            responses: read_responses(top),
+            invariants: read_invariants(top),
+            blind: Duration::from_millis(
+                top.optional_number("blind_ms", 1..=BLIND_MS_MAX)
+                    .unwrap_or(BLIND_MS_DEFAULT),
+            ),
             expect,
             abort: top
                 .optional_section("abort")
@@ -515,93 +509,6 @@ pub(crate) fn read_fault(section: &Section<'_>) -> Option<Box<dyn Fault>> {
         fault.hold_for(Duration::from_millis(hold_ms));
     }
     Some(fault)
-}
-
-fn read_detectors(top: &Section<'_>) -> Vec<Detector> {
-    let sections = top.sections("detector");
-    if sections.len() > DETECTORS_MAX {
-        let message = format!("{} detectors are more than {DETECTORS_MAX}", sections.len());
-        top.problem("detector", "chaos/detectors", message, "split the experiment");
-    }
-    let mut detectors: Vec<Detector> = Vec::new();
-    for section in sections.iter().take(DETECTORS_MAX) {
-        let Some(detector) = read_detector(section) else {
-            continue;
-        };
-        if detectors.iter().any(|other| other.id == detector.id) {
-            let message = format!("two detectors are called `{}`", detector.id);
-            section.problem("id", "chaos/detectors", message, "give each an id of its own");
-        }
-        detectors.push(detector);
-    }
-    detectors
-}
-
-fn read_detector(section: &Section<'_>) -> Option<Detector> {
-    const KINDS: &[&str] = &["sigma", "probe"];
-    let id = section.text("id");
-    let kind = section.text("kind")?;
-    let kind = match kind.as_str() {
-        "sigma" => {
-            section.only(&["id", "kind", "rule", "self_test"]);
-            let rule = read_rule(section);
-            let self_test = read_self_test(section);
-            DetectorKind::Sigma {
-                rule: rule?,
-                self_test: self_test?,
-            }
-        }
-        "probe" => {
-            section.only(&["id", "kind", "service", "path", "metric"]);
-            let service = section.text("service");
-            let path = read_path(section, "path");
-            let metric = section.text("metric");
-            DetectorKind::Probe {
-                service: service?,
-                path: path?,
-                metric: metric?,
-            }
-        }
-        other => {
-            let message = format!("no kind of detector is called `{other}`");
-            section.problem("kind", "chaos/unknown-detector", message, &suggestion(other, KINDS));
-            return None;
-        }
-    };
-    Some(Detector { id: id?, kind })
-}
-
-fn read_rule(section: &Section<'_>) -> Option<String> {
-    let rule = section.text("rule")?;
-    let inside = !rule.contains('\\') && rule.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if inside {
-        return Some(rule);
-    }
-    let message = format!("`{rule}` is not a path within the tree");
-    section.problem(
-        "rule",
-        "chaos/bad-path",
-        message,
-        "write it from the tree's root, `/` between parts",
-    );
-    None
-}
-
-fn read_self_test(section: &Section<'_>) -> Option<Value> {
-    let text = section.text("self_test")?;
-    match serde_json::from_str(&text) {
-        Ok(value @ Value::Object(_)) => Some(value),
-        _ => {
-            let message = "`self_test` is not a JSON object".to_owned();
-            section.problem(
-                "self_test",
-                "chaos/bad-self-test",
-                message,
-                "write a log line that the rule must match",
-            );
-            None
-        }
-    }
 }
 
 fn check_times(top: &Section<'_>, experiment: &Experiment) {

@@ -236,6 +236,7 @@ pub(crate) fn read_request(section: &Section<'_>) -> Option<ServiceRequest> {
         identity,
         body,
         credential: None,
+        run: None,
     })
 }
 

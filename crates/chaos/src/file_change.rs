@@ -14,7 +14,7 @@ use crate::fault::{Entry, Fault};
 use crate::files::{self, Capabilities, Exchange, Immutability, Location, ModeChange, Planting, Withdrawal};
 use crate::permit::Permit;
 use crate::read::Section;
-use crate::record;
+use crate::record::{self, Seal};
 use crate::replaced::Replacement;
 use crate::strike::{Record, Site, Strike, Undone, boxed};
 use crate::target::Target;
@@ -121,8 +121,8 @@ impl FileChange {
     /// Whether the partner is as it was.
     fn is_beside(&self, target: &Target, record: &Record) -> Result<bool, String> {
         let Some(partner) = &self.partner else { return Ok(true) };
-        let digest = Digest::of(&files::contents(target, partner)?).hex();
-        Ok(digest == record::text(record, PARTNER_KEY)?)
+        let digest = Seal::of(record)?.digest(&files::contents(target, partner)?);
+        Ok(digest == record::digest(record, PARTNER_KEY)?)
     }
 
     pub(crate) fn boxed(self, entry: &'static Entry) -> Option<Box<dyn Fault>> {

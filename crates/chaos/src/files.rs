@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::compare::Change;
 use crate::read::Section;
-use crate::record;
+use crate::record::{self, Seal};
 use crate::strike::{Record, Undone};
 use crate::target::Target;
 
@@ -243,10 +243,6 @@ impl Place {
         read_whole(&file, name)
     }
 
-    pub(crate) fn digest(&self, name: &str) -> Result<Digest, String> {
-        self.read(name).map(|bytes| Digest::of(&bytes))
-    }
-
     /// A file that was not there: nobody's link or pipe of that name is written through. One that an injection of ours
     /// left half written, a plain file of our own with no other name, is made anew.
     fn create(&self, name: &str) -> Result<OwnedFd, String> {
@@ -394,6 +390,8 @@ pub(crate) struct Planting {
     path: String,
     aside: String,
     digest: Digest,
+    /// What it is sealed with.
+    seal: Seal,
 }
 
 /// What is planted is there to be found.
@@ -410,6 +408,7 @@ impl Planting {
             path: path.to_owned(),
             aside: kept_name(path, &digest.0),
             digest,
+            seal: Seal::NONE,
         })
     }
 
@@ -426,19 +425,20 @@ impl Planting {
             path: record::text(record, "path")?.to_owned(),
             aside: recorded_kept(record)?,
             digest: record::digest(record, "digest_after")?,
+            seal: Seal::of(record)?,
         })
     }
 
     pub(crate) fn is_applied(&self, target: &Target) -> Result<bool, String> {
         let place = Place::of(target, &self.path)?;
-        Ok(place.stat(&place.name)?.is_some() && place.digest(&place.name)? == self.digest)
+        Ok(place.stat(&place.name)?.is_some() && self.seal.digest(&place.read(&place.name)?) == self.digest)
     }
 
     pub(crate) fn apply(&self, target: &Target, new: &[u8]) -> Result<(), String> {
         if self.is_applied(target)? {
             return Ok(());
         }
-        if Digest::of(new) != self.digest {
+        if self.seal.digest(new) != self.digest {
             return Err("what is to be planted was changed since it was looked at".to_owned());
         }
         let place = Place::of(target, &self.path)?;
@@ -454,7 +454,10 @@ impl Planting {
             Ok(place) => place,
             Err(reason) => return Ok(Undone::Foreign(reason)),
         };
-        let is_ours = |name: &str| place.digest(name).is_ok_and(|digest| digest == self.digest);
+        let is_ours = |name: &str| {
+            let contents = place.read(name);
+            contents.is_ok_and(|contents| self.seal.digest(&contents) == self.digest)
+        };
         if place.stat(&place.name)?.is_some() && is_ours(&place.name) {
             // Moved away before it is looked at for the last time, so that nothing of anybody else is removed.
             place.remove(&self.aside)?;

@@ -54,10 +54,8 @@ pub fn objections(settings: &Settings, experiment: &Experiment, circumstances: &
     let targets = touched(settings, experiment);
     absent(settings, experiment, &mut against);
     reach(settings, experiment, &targets, &mut against);
-    for freeze in &settings.freezes {
-        if (freeze.from..freeze.to).contains(&circumstances.now) {
-            against.push(format!("`{}` is a freeze, until {}", freeze.name, freeze.to));
-        }
+    if let Some(freeze) = settings.freeze_at(circumstances.now) {
+        against.push(format!("`{}` is a freeze, until {}", freeze.name, freeze.to));
     }
     ethics(experiment, &targets, circumstances, &mut against);
     let rung = targets.iter().map(|target| target.rung).max().unwrap_or(Rung::Isolated);

@@ -14,16 +14,19 @@ pub mod atomic;
 pub mod capability;
 #[cfg(target_os = "linux")]
 mod capability_linux;
+pub mod choice;
 mod compare;
 mod configured;
+#[cfg(target_os = "linux")]
+mod connections_linux;
 #[cfg(unix)]
 pub mod ctk;
 mod declare;
+mod denied;
 mod detectors;
 mod dial;
 #[cfg(target_os = "linux")]
 mod dns;
-mod drill;
 mod environment;
 mod experiment;
 mod fault;
@@ -34,15 +37,20 @@ mod haproxy;
 pub mod health;
 #[cfg(target_os = "linux")]
 mod held_linux;
+mod history;
 mod http;
 mod intrusion;
+mod invariants;
 pub mod journal;
 mod ladder;
 mod link;
+mod looks;
+mod measure;
 mod nats;
 #[cfg(target_os = "linux")]
 mod network_linux;
 mod nginx;
+mod observers;
 mod own_store;
 mod permit;
 mod postgresql;
@@ -53,11 +61,13 @@ mod processes_linux;
 mod read;
 mod record;
 mod redis;
+mod rehearsal;
 mod reload;
 mod replaced;
 mod run;
 mod settings;
 pub mod strike;
+pub mod study;
 mod target;
 mod tls;
 #[cfg(unix)]
@@ -69,15 +79,19 @@ mod x509;
 
 pub use capability::{Capability, capabilities};
 pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};
-pub use drill::Drill;
-pub use environment::{BoxFuture, CredentialRef, Environment, HEALTH, HEALTHY, ServiceAnswer, ServiceRequest};
+pub use environment::{
+    BoxFuture, CredentialRef, Environment, HEALTH, HEALTHY, RUN_HEADER, ServiceAnswer, ServiceRequest, run_agent,
+};
 pub use experiment::{
-    Abort, DEADLINE_SECONDS_MAX, Detector, DetectorKind, Expect, Experiment, Limit, PlannedAction, Steady,
+    Abort, Answer, Correlation, DEADLINE_SECONDS_MAX, Detector, DetectorKind, Expect, Experiment, Invariant,
+    InvariantKind, Limit, Model, PlannedAction, Property, Response, Steady,
 };
 pub use fault::{Effect, Entry, Fault, Probe, UndoClass};
-pub use journal::{EntryId, JournalEntry, JournalError, Recovered, Recovery, State, UndoJournal};
+pub use journal::{EntryId, JournalEntry, JournalError, PastUndo, Recovered, Recovery, State, UndoJournal};
 pub use ladder::{Circumstances, Given, Past, objections};
+pub use observers::{Input, ObserverSetting};
 pub use permit::{Conditions, Permit, Refused};
+pub use rehearsal::Rehearsal;
 pub use run::{ChaosError, outcome, run};
 pub use settings::{Freeze, LinkSetting, Settings};
 pub use strike::{Record, Site, Strike, Undone};

@@ -5,9 +5,11 @@
 //! to show. Start reading at [`envelope`].
 
 use std::ops::Range;
+use std::time::Duration;
 
-use evidence::{Envelope, Statement, to_canonical};
+use evidence::{Envelope, Statement, Timestamp, to_canonical};
 use rustix::fs::OFlags;
+use serde_json::Value;
 
 use crate::file_change::{Find, Rewrite};
 use crate::files::{contents, reach, told};
@@ -20,6 +22,8 @@ const ENVELOPES: &str = ".proofmark/envelopes";
 const BLOBS: &str = ".proofmark/blobs";
 /// What one folder of a store is read for, at most.
 const NAMES_MAX: usize = 100_000;
+/// Evidence that is so old is good for nothing: ten years.
+const AGE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// Length of the magic of a journal, and of the version behind it.
 const MAGIC: &[u8] = b"proofmark-journal\n";
 const VERSION_BYTES: usize = 4;
@@ -61,6 +65,79 @@ pub(crate) fn another_envelope(target: &Target, than: &[u8]) -> Result<Vec<u8>, 
         any = any.or(Some(bytes));
     }
     any.ok_or_else(|| "the store holds no other envelope".to_owned())
+}
+
+/// The envelope of the statement that ends last; where none has an end, the first that says when it was made.
+pub(crate) fn longest_valid(target: &Target) -> Result<String, String> {
+    let (mut longest, mut dated) = (None, None);
+    for path in below(target, ENVELOPES)? {
+        let (_, statement) = read(&contents(target, &path)?)?;
+        if let Some(end) = end_of(&statement) {
+            if longest.as_ref().is_none_or(|(other, _)| end > *other) {
+                longest = Some((end, path));
+            }
+        } else if dated.is_none() && statement.context().is_some() {
+            dated = Some(path);
+        }
+    }
+    let found = longest.map(|(_, path)| path).or(dated);
+    found.ok_or_else(|| "the store holds no statement with a time".to_owned())
+}
+
+/// An envelope of the same predicate that ends earlier, for the same thing where there is one; else the same one, ended
+/// when it was made, or made long ago.
+pub(crate) fn expired(target: &Target, old: &[u8]) -> Result<Vec<u8>, String> {
+    let (_, statement) = read(old)?;
+    let Some(end) = end_of(&statement) else {
+        return restated(aged)(target, old);
+    };
+    let mut earlier = None;
+    for path in below(target, ENVELOPES)? {
+        let bytes = contents(target, &path)?;
+        let (_, other) = read(&bytes)?;
+        let ends = end_of(&other).filter(|other_end| *other_end < end);
+        if let Some(ends) = ends.filter(|_| other.predicate_type == statement.predicate_type) {
+            let is_another = same_thing(&other) != same_thing(&statement);
+            let rank = (is_another, ends);
+            if earlier.as_ref().is_none_or(|(best, _)| rank < *best) {
+                earlier = Some((rank, bytes));
+            }
+        }
+    }
+    match earlier {
+        Some((_, bytes)) => Ok(bytes),
+        None => restated(ended)(target, old),
+    }
+}
+
+/// Until when a statement holds, by its predicate.
+fn end_of(statement: &Statement) -> Option<Timestamp> {
+    statement.predicate.get("expires")?.as_str()?.parse().ok()
+}
+
+/// What an approval or a waiver is for.
+fn same_thing(statement: &Statement) -> [Option<&Value>; 4] {
+    ["what", "subject", "finding", "rule"].map(|key| statement.predicate.get(key))
+}
+
+/// It ended when it was made.
+fn ended(statement: &mut Statement) -> Result<(), String> {
+    let made = statement.context().map(|context| context.at);
+    let made = made.ok_or("the statement does not say when it was made")?;
+    statement.predicate["expires"] = made.to_string().into();
+    Ok(())
+}
+
+fn aged(statement: &mut Statement) -> Result<(), String> {
+    let made = statement.context().map(|context| context.at);
+    let long_ago = made.and_then(|made| made.checked_sub(AGE).ok());
+    let long_ago = long_ago.ok_or("the statement does not say when it was made")?;
+    for subject in &mut statement.subject {
+        if let Some(at) = subject.annotations.get_mut("at") {
+            *at = long_ago.to_string().into();
+        }
+    }
+    Ok(())
 }
 
 /// Rewrites the statement of an envelope and leaves its signatures as they are.

@@ -81,7 +81,7 @@ impl Permit {
         }
     }
 
-    /// Leave to rehearse one fault on targets that are isolated and opted in, as [`crate::Drill`] has checked.
+    /// Leave to rehearse one fault on targets that are isolated and opted in, as [`crate::Rehearsal`] has checked.
     pub(crate) fn rehearsal() -> Permit {
         Permit {
             experiment: Digest::of(b"rehearsal"),

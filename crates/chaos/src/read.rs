@@ -7,6 +7,9 @@ use evidence::{Diagnostic, Span};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// What is no TOML.
+const SYNTAX: &str = "chaos/syntax";
+
 /// A document being read, and what was wrong with it so far.
 pub(crate) struct Document<'t> {
     path: &'t str,
@@ -36,12 +39,7 @@ impl<'t> Document<'t> {
     pub(crate) fn parse(&self) -> Spanned<DeTable<'t>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
-            self.note(
-                "chaos/syntax",
-                error.message().to_owned(),
-                error.span().unwrap_or(0..0),
-                None,
-            );
+            self.note(SYNTAX, error.message().to_owned(), error.span().unwrap_or(0..0), None);
         }
         table
     }
@@ -75,10 +73,17 @@ impl<'t> Document<'t> {
         !self.diagnostics.borrow().is_empty()
     }
 
-    /// Everything that was wrong, in order of place.
+    /// Everything that was wrong, in order of place. What is no TOML is told alone: what else seems wrong with the rest
+    /// may only follow from it.
     pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
         let mut diagnostics = self.diagnostics.into_inner();
+        if diagnostics.iter().any(|diagnostic| diagnostic.code == SYNTAX) {
+            diagnostics.retain(|diagnostic| diagnostic.code == SYNTAX);
+        }
         diagnostics.sort_by(|a, b| (&a.span, &a.message).cmp(&(&b.span, &b.message)));
+        // Of what is no TOML the first of a line: the reader goes on where it can, and stumbles over the rest of it.
+        let line = |diagnostic: &Diagnostic| diagnostic.span.as_ref().map(|span| span.line);
+        diagnostics.dedup_by(|next, kept| next.code == SYNTAX && line(next) == line(kept));
         diagnostics
     }
 }
@@ -218,6 +223,17 @@ impl<'d> Section<'d> {
     pub(crate) fn optional_number(&self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.table.get(key)?;
         self.number_of(key, value, &range)
+    }
+
+    /// A number between two others, neither of them, that may have a fraction.
+    pub(crate) fn optional_share(&self, key: &str) -> Option<f64> {
+        let value = self.table.get(key)?;
+        let share = match value.get_ref() {
+            DeValue::Float(text) => text.as_str().replace('_', "").parse().ok(),
+            _ => None,
+        };
+        let within = share.filter(|share: &f64| *share > 0.0 && *share < 1.0);
+        within.or_else(|| self.mistyped(key, value.get_ref(), "a number between 0 and 1, such as 0.05"))
     }
 
     /// A list of numbers that is not empty.

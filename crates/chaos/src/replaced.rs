@@ -16,7 +16,7 @@ use rustix::fs::{FileType, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use crate::files::{KEPT_MODE, Location, Place, kept_name, recorded_kept, set_mode, told};
-use crate::record;
+use crate::record::{self, Seal};
 use crate::strike::{Record, Undone};
 use crate::target::Target;
 
@@ -32,6 +32,8 @@ pub(crate) struct Replacement {
     /// contents are so few that they could be guessed from it.
     before: Option<Digest>,
     after: Digest,
+    /// What both are sealed with.
+    seal: Seal,
 }
 
 impl Replacement {
@@ -75,6 +77,7 @@ impl Replacement {
             mode: stat.st_mode & 0o7777,
             before,
             after,
+            seal: Seal::NONE,
         })
     }
 
@@ -105,6 +108,7 @@ impl Replacement {
                 false => None,
             },
             after: record::digest(record, "digest_after")?,
+            seal: Seal::of(record)?,
         })
     }
 
@@ -118,7 +122,7 @@ impl Replacement {
         let Some(stat) = place.stat(&place.name)? else {
             return Ok(false);
         };
-        Ok(stat.st_ino != self.inode && place.digest(&place.name)? == self.after)
+        Ok(stat.st_ino != self.inode && self.digest(&place, &place.name)? == self.after)
     }
 
     /// Puts the new contents in place. `make` gets the old ones, or none where they were not read, and gives the ones
@@ -135,12 +139,12 @@ impl Replacement {
         let place = self.location.place(target)?;
         let stat = place.stat(&place.name)?.ok_or_else(changed)?;
         let old = match self.before {
-            Some(before) => Some(place.read(&place.name)?).filter(|old| Digest::of(old) == before),
+            Some(before) => Some(place.read(&place.name)?).filter(|old| self.seal.digest(old) == before),
             None => Some(Vec::new()),
         };
         let old = old.filter(|_| stat.st_ino == self.inode).ok_or_else(changed)?;
         let new = make(old)?;
-        if Digest::of(&new) != self.after {
+        if self.seal.digest(&new) != self.after {
             return Err(changed());
         }
         place.write(&self.kept, &new, &stat)?;
@@ -171,7 +175,7 @@ impl Replacement {
             place.remove(&self.kept)?;
             return Ok(Undone::Restored);
         }
-        let there_digest = there.and_then(|_| place.digest(&place.name).ok());
+        let there_digest = there.and_then(|_| self.digest(&place, &place.name).ok());
         if !self.is_original(kept) {
             return Ok(match there_digest {
                 Some(digest) if self.before == Some(digest) => Undone::Restored,
@@ -184,7 +188,7 @@ impl Replacement {
             });
         }
         // Somebody put the same contents there, so that the original is of no more use.
-        if self.before.is_some() && there_digest == self.before && place.digest(&self.kept).ok() == self.before {
+        if self.before.is_some() && there_digest == self.before && self.digest(&place, &self.kept).ok() == self.before {
             place.remove(&self.kept)?;
             return Ok(Undone::Restored);
         }
@@ -208,7 +212,7 @@ impl Replacement {
             }
             Err(error) => return Err(format!("`{}` can't be put back: {}", self.location, told(error))),
         }
-        if place.digest(&self.kept)? != self.after {
+        if self.digest(place, &self.kept)? != self.after {
             // Changed between the look and the exchange: theirs goes back.
             self.exchange(place).map_err(told)?;
             self.set_kept_mode(place, KEPT_MODE)?;
@@ -224,6 +228,11 @@ impl Replacement {
             "`{}`{what} was changed; what it was before is kept beside it as `{}`",
             self.location, self.kept
         ))
+    }
+
+    /// The contents of a file beside or in the place, as the record knows them.
+    fn digest(&self, place: &Place, name: &str) -> Result<Digest, String> {
+        place.read(name).map(|contents| self.seal.digest(&contents))
     }
 
     fn is_original(&self, stat: Option<Stat>) -> bool {

@@ -11,11 +11,14 @@ use evidence::predicates::{ChaosExperiment, FaultRun};
 use telemetry::SigmaRules;
 use tokio::time::{sleep, timeout};
 
-use crate::detectors::{Detectors, micros};
+use crate::denied;
+use crate::detectors::{Course, Detectors, During, micros};
 use crate::environment::{Environment, ServiceAnswer, ServiceRequest};
 use crate::experiment::{DEADLINE_SECONDS_MAX, Experiment};
 use crate::fault::{Fault, Injected, Met, UndoClass};
+use crate::invariants::Invariants;
 use crate::journal::{EntryId, JournalError, State, UndoJournal};
+use crate::measure::{self, Before};
 use crate::permit::{Conditions, Permit};
 use crate::strike::{Record, Undone};
 use crate::toolkit;
@@ -29,9 +32,6 @@ const REQUEST_MS_MAX: u64 = 10_000;
 const UNDO_MS_MAX: u64 = 10_000;
 /// Between two tries to undo, in milliseconds.
 const UNDO_PAUSE_MS: u64 = 50;
-/// How long detectors are watched after the steady traffic, before anything is injected, in milliseconds.
-const QUIET_MS: u64 = 100;
-const QUIET_LOOKS: u32 = 10;
 
 /// Why there is no evidence of a run at all. Nothing was injected.
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +69,20 @@ pub async fn run(
     }
     let claimed = journal.claim();
     let other_running = claimed.is_none() || !journal.pending().is_empty();
-    let detectors = Detectors::arm(experiment, rules, environment).await;
-    let unsteady = steady(experiment, environment).await.err();
+    let name = measure::name(environment.run_id());
+    let detectors = Detectors::arm(experiment, rules, environment, &name).await;
+    let invariants = Invariants::new(experiment, environment, &name);
+    let mut unsteady = steady(experiment, environment).await.err();
     evidence.steady_before = unsteady.is_none();
-    for _ in 0..QUIET_LOOKS {
-        sleep(Duration::from_millis(QUIET_MS) / QUIET_LOOKS).await;
-        detectors.look_before(environment).await;
+    if unsteady.is_none() {
+        unsteady = invariants
+            .before()
+            .await
+            .into_iter()
+            .reduce(|all, one| format!("{all}; {one}"));
     }
+    detectors.alive(environment).await;
+    let before = Before::watch(experiment, environment, &detectors, &name, unsteady.is_none()).await;
     let (records, unfit) = match unsteady {
         None => prepare(experiment, environment).await,
         Some(_) => (Vec::new(), Vec::new()),
@@ -94,14 +101,16 @@ pub async fn run(
         Ok(permit) => permit,
         Err(refused) => {
             evidence.unknown = refused.reasons;
-            evidence.detectors = detectors.runs(None);
+            evidence.detectors = detectors.runs(&Course::default());
             return Ok(evidence);
         }
     };
     let mut attack = Attack::plan(experiment, records, environment, journal, permit).await?;
     // What was logged, or counted, until now is not the injection's doing.
-    detectors.look_before(environment).await;
-    let watch = Watch::new(environment, experiment, &detectors, environment.now().boottime);
+    detectors.look_before(environment, During::Between).await;
+    let start = environment.now();
+    detectors.start(start);
+    let watch = Watch::new(environment, experiment, &detectors, &invariants, &name, start.boottime);
     match environment.arm(watch.start + experiment.deadline).await {
         Ok(()) => watch.run(attack.inject(&watch)).await,
         Err(reason) => watch.give_up(format!("not injected: the warden can't be armed: {reason}")),
@@ -123,8 +132,23 @@ pub async fn run(
             .push(format!("no steady state after it was stopped: {reason}")),
         Err(reason) => evidence.notes.push(format!("steady state did not come back: {reason}")),
     }
+    let injected = attack.injected();
     attack.report(&watch, &mut evidence);
     fill_in(&mut evidence, experiment, &watch, &detectors, end);
+    if let Some(injected) = injected {
+        evidence.notes.extend(invariants.runs(start.boottime).1);
+        evidence.measured = Some(measure::of(&measure::Course {
+            experiment,
+            watch: &watch,
+            detectors: &detectors,
+            before: &before,
+            invariants: &invariants,
+            name: name.clone(),
+            began: start.utc,
+            injected,
+            undo: end,
+        }));
+    }
     Ok(evidence)
 }
 
@@ -169,6 +193,7 @@ fn blank(experiment: &Experiment) -> ChaosExperiment {
         rung: None,
         targets: experiment.targets(),
         pattern: Some(experiment.pattern()),
+        study: None,
         unknown: Vec::new(),
         notes: Vec::new(),
         measured: None,
@@ -279,6 +304,7 @@ impl<'a> Attack<'a> {
                 ongoing.hold(self.environment).await?;
                 if ongoing.fault.hold().is_some() {
                     ongoing.take_back(self.environment, self.journal).await?;
+                    watch.ended();
                 }
                 Ok::<(), String>(())
             };
@@ -310,6 +336,11 @@ impl<'a> Attack<'a> {
                 sleep(Duration::from_millis(UNDO_PAUSE_MS)).await;
             }
         }
+    }
+
+    /// When the last injection was over; boot time. `None` where nothing was injected.
+    fn injected(&self) -> Option<Duration> {
+        self.faults.iter().filter_map(|ongoing| ongoing.injected_at).max()
     }
 
     fn report(self, watch: &Watch<'_>, evidence: &mut ChaosExperiment) {
@@ -483,31 +514,40 @@ fn fill_in(
 ) {
     let since = |from: Duration| move |at: Duration| micros(at.saturating_sub(from));
     let (contained, recovered) = (watch.contained(), watch.recovered());
+    let recovery_from = watch.recovery_from();
     let seen = watch.seen();
-    let ends = experiment.faults.iter().any(|fault| fault.hold().is_some());
-    let recovery_from = if ends {
-        seen.settled.unwrap_or(watch.start)
-    } else {
-        watch.start
-    };
-    evidence.detected_us = detectors.detected().map(since(watch.start));
-    evidence.contained_us = contained.map(since(watch.start));
-    evidence.recovered_us = recovered.map(since(recovery_from));
+    evidence.detected_us = detectors.detected().map(|change| change.at).map(since(watch.start));
+    evidence.contained_us = contained.map(|change| change.at).map(since(watch.start));
+    evidence.recovered_us = recovered.map(|change| change.at).map(since(recovery_from));
     evidence.recovered_by_itself = recovered.is_some() && evidence.steady_after;
     evidence.window_us = since(watch.start)(end);
     evidence.workload = seen.counts.clone();
-    evidence.detectors = detectors.runs(Some(watch.start));
+    evidence.detectors = detectors.runs(&Course {
+        start: Some(watch.start),
+        ended: watch.ends().then_some(seen.settled).flatten(),
+        until: end,
+        expected: experiment.expect.detected_within_seconds.map(Duration::from_secs),
+        window: experiment.window,
+    });
     evidence.unknown.extend(seen.unknown.iter().cloned());
     evidence.unknown.extend(detectors.broken());
     let fires = |detector| format!("detector `{detector}` fires although nothing is wrong");
     evidence.unknown.extend(detectors.firing().into_iter().map(fires));
     let wrongly_served = seen.counts.get("probe_wrongly_served").copied().unwrap_or(0);
+    let fails_open = denied::name(&seen.denials);
     drop(seen);
-    evidence.notes.extend(missed(evidence, experiment, wrongly_served));
+    evidence
+        .notes
+        .extend(missed(evidence, experiment, wrongly_served, fails_open));
 }
 
 /// What was expected and did not happen in time, in words.
-fn missed(evidence: &ChaosExperiment, experiment: &Experiment, wrongly_served: u64) -> Vec<String> {
+fn missed(
+    evidence: &ChaosExperiment,
+    experiment: &Experiment,
+    wrongly_served: u64,
+    fails_open: Option<&str>,
+) -> Vec<String> {
     let expect = &experiment.expect;
     let late = |measured: Option<u64>, within: Option<u64>| {
         let within = within?;
@@ -532,13 +572,19 @@ fn missed(evidence: &ChaosExperiment, experiment: &Experiment, wrongly_served: u
             armed.join(", ")
         ));
     }
-    if let Some((when, within)) = late(evidence.contained_us, expect.contained_within_seconds) {
-        let service = experiment
-            .probe()
-            .map_or("", |(_, probe)| probe.request.service.as_str());
-        notes.push(format!(
-            "contained {when}, {within} s expected: `{service}` served the revoked credential {wrongly_served} times"
-        ));
+    let service = experiment
+        .probe()
+        .map_or("", |(_, probe)| probe.request.service.as_str());
+    let served =
+        fails_open.map(|name| format!("`{service}` served the revoked credential {wrongly_served} times ({name})"));
+    match late(evidence.contained_us, expect.contained_within_seconds) {
+        Some((when, within)) => {
+            let served = served.unwrap_or_else(|| format!("`{service}` never refused it, and never served it either"));
+            notes.push(format!("contained {when}, {within} s expected: {served}"));
+        }
+        // One that refuses in time has only been slow; one that goes back on it has not contained anything.
+        None if fails_open.is_some_and(|name| name != denied::UNTIL_CACHE_EXPIRY) => notes.extend(served),
+        None => {}
     }
     if let Some((when, within)) = late(evidence.recovered_us, expect.recovered_within_seconds) {
         notes.push(format!("recovered {when}, {within} s expected"));

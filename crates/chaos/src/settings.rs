@@ -4,13 +4,18 @@
 //! can do: allow more than was meant, up to what the ladder and the approvals of a production target still ask for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use evidence::{Diagnostic, Timestamp};
+use evidence::{Diagnostic, Digest, Timestamp};
+use serde_json::Value;
 
+use crate::choice::ChoiceSettings;
 use crate::declare::Rung;
-use crate::experiment::DEADLINE_SECONDS_MAX;
-use crate::fault::UndoClass;
+use crate::experiment::{DEADLINE_SECONDS_MAX, Experiment};
+use crate::fault::{Fault, UndoClass};
+use crate::observers::{self, ObserverSetting};
 use crate::read::{Document, Section};
 use crate::target::Targets;
 
@@ -19,6 +24,7 @@ const KEYS: &[&str] = &[
     "target",
     "link",
     "log",
+    "observer",
     "rung",
     "freeze",
     "targets_max",
@@ -28,6 +34,10 @@ const KEYS: &[&str] = &[
     "fresh_days",
     "approvals",
     "kill_switch",
+    "choice",
+    "prevalence",
+    "kill_switch_api",
+    "kill_switch_token_file",
 ];
 /// Targets that one experiment may touch where nothing else is said.
 const TARGETS_MAX_DEFAULT: u64 = 2;
@@ -44,6 +54,8 @@ pub struct Settings {
     pub links: BTreeMap<String, LinkSetting>,
     /// Files that detectors read, by the name of who writes them: one JSON object a line.
     pub logs: BTreeMap<String, PathBuf>,
+    /// Where detectors that exist already say what they see, by name.
+    pub observers: BTreeMap<String, ObserverSetting>,
     /// The runbook of a rung: a CACAO playbook, relative to the tree.
     pub runbooks: BTreeMap<Rung, String>,
     pub freezes: Vec<Freeze>,
@@ -60,6 +72,12 @@ pub struct Settings {
     pub approvals: u64,
     /// While this file exists nothing is injected, and everything is undone.
     pub kill_switch: Option<PathBuf>,
+    /// What `chaos next` may propose.
+    pub choice: ChoiceSettings,
+    /// Where the kill switch is served over HTTP while an experiment runs: on loopback.
+    pub kill_switch_api: Option<SocketAddr>,
+    /// File that holds the token that it wants; the store's own where none is named.
+    pub kill_switch_token_file: Option<PathBuf>,
 }
 
 /// A fault proxy: where it listens, and what it leads to.
@@ -87,6 +105,7 @@ impl Default for Settings {
             targets: Targets::default(),
             links: BTreeMap::new(),
             logs: BTreeMap::new(),
+            observers: BTreeMap::new(),
             runbooks: BTreeMap::new(),
             freezes: Vec::new(),
             targets_max: TARGETS_MAX_DEFAULT,
@@ -96,6 +115,9 @@ impl Default for Settings {
             fresh_days: FRESH_DAYS_DEFAULT,
             approvals: APPROVALS_MIN,
             kill_switch: None,
+            choice: ChoiceSettings::default(),
+            kill_switch_api: None,
+            kill_switch_token_file: None,
         }
     }
 }
@@ -126,10 +148,49 @@ impl Settings {
     #[must_use]
     pub fn below(mut self, folder: &Path) -> Settings {
         self.targets.below(folder);
-        for path in self.logs.values_mut().chain(&mut self.kill_switch) {
+        let switches = self.kill_switch.iter_mut().chain(&mut self.kill_switch_token_file);
+        for path in self.logs.values_mut().chain(switches) {
             *path = folder.join(&*path);
         }
+        for observer in self.observers.values_mut() {
+            observer.below(folder);
+        }
         self
+    }
+}
+
+impl Settings {
+    /// What an approval of `experiment` is for: its digest together with the declarations of the targets and links that
+    /// it touches. Take it before [`Settings::below`], so that it is the same wherever the folder lies.
+    pub fn approved(&self, experiment: &Experiment) -> Digest {
+        let links: BTreeMap<&str, [&str; 2]> = self
+            .links
+            .iter()
+            .filter(|(name, _)| {
+                let touches = |fault: &dyn Fault| fault.parameters().get("link").and_then(Value::as_str) == Some(name);
+                experiment.faults.iter().any(|fault| touches(fault.as_ref()))
+            })
+            .map(|(name, link)| (name.as_str(), [link.listen.as_str(), link.upstream.as_str()]))
+            .collect();
+        let bound = serde_json::json!({
+            "experiment": experiment.digest,
+            "targets": self.targets.to_json(&experiment.targets()),
+            "links": links,
+        });
+        Digest::of(&evidence::to_canonical(&bound))
+    }
+
+    /// The freeze that `at` lies in.
+    pub fn freeze_at(&self, at: Timestamp) -> Option<&Freeze> {
+        self.freezes
+            .iter()
+            .find(|freeze| (freeze.from..freeze.to).contains(&at))
+    }
+
+    /// How long it is from `at` until a freeze begins, where one does.
+    pub fn next_freeze(&self, at: Timestamp) -> Option<Duration> {
+        let begins = self.freezes.iter().map(|freeze| freeze.from).filter(|from| *from > at);
+        begins.min()?.duration_since(at).try_into().ok()
     }
 }
 
@@ -152,6 +213,7 @@ fn read(section: &Section<'_>) -> Settings {
             log.only(&["path"]);
             log.text("path").map(PathBuf::from)
         }),
+        observers: observers::read(section),
         runbooks: read_runbooks(section),
         freezes: section.sections("freeze").iter().filter_map(read_freeze).collect(),
         targets_max: section
@@ -175,7 +237,23 @@ fn read(section: &Section<'_>) -> Settings {
             .optional_number("approvals", APPROVALS_MIN..=100)
             .unwrap_or(default.approvals),
         kill_switch: section.optional_text("kill_switch").map(PathBuf::from),
+        choice: ChoiceSettings::read(section),
+        kill_switch_api: read_api(section),
+        kill_switch_token_file: section.optional_text("kill_switch_token_file").map(PathBuf::from),
     }
+}
+
+/// Nothing but loopback: it speaks without encryption.
+fn read_api(section: &Section<'_>) -> Option<SocketAddr> {
+    const KEY: &str = "kill_switch_api";
+    let text = section.optional_text(KEY)?;
+    let address: Option<SocketAddr> = text.parse().ok();
+    let address = address.filter(|address| address.ip().is_loopback() && address.port() != 0);
+    if address.is_none() {
+        let message = format!("`{KEY}` is `{text}`, which is no address and port of loopback");
+        section.problem(KEY, "chaos/address", message, "write `127.0.0.1:PORT`");
+    }
+    address
 }
 
 /// The tables of a table, by name.
@@ -240,6 +318,8 @@ unknown_actions = "allow"
 fresh_days = 7
 approvals = 3
 kill_switch = "/run/stop-chaos"
+kill_switch_api = "127.0.0.1:7070"
+kill_switch_token_file = "stop.token"
 [chaos.rung.canary]
 runbook = "playbooks/halt-canary.json"
 [chaos.link.db]
@@ -262,6 +342,11 @@ to = "2027-01-03T00:00:00Z"
         assert_eq!(settings.links["db"].upstream, "127.0.0.1:5432");
         assert_eq!(settings.freezes[0].name, "end of year");
         assert!(settings.unknown_actions && settings.kill_switch.is_some());
+        assert_eq!(settings.kill_switch_api.unwrap().port(), 7070);
+        assert_eq!(
+            settings.below(Path::new("/tree")).kill_switch_token_file.as_deref(),
+            Some(Path::new("/tree/stop.token"))
+        );
     }
 
     #[test]
@@ -272,6 +357,74 @@ to = "2027-01-03T00:00:00Z"
         assert_eq!((root("a").as_str(), root("b").as_str()), ("/tree/secrets", "/srv"));
         assert_eq!(settings.targets.named("a").unwrap().text("path"), Ok("x"));
         assert_eq!(settings.kill_switch.as_deref(), Some(Path::new("/tree/stop")));
+    }
+
+    #[test]
+    fn an_approval_is_for_the_experiment_and_what_it_attacks() {
+        let experiment = |mode: &str| {
+            let text = format!(
+                "title = \"x\"\ndeadline_seconds = 9\nwindow_seconds = 5\n[steady]\ntarget = \"a\"\n[[fault]]\n\
+                 id = \"secret-unreadable\"\ntarget = \"a\"\npath = \"{mode}\"\n"
+            );
+            Experiment::parse("x.toml", &text).unwrap()
+        };
+        let settings = |rung: &str, other: &str| {
+            let target = |name: &str, rung: &str| {
+                format!("[chaos.target.{name}]\nkind = \"files\"\nroot = \"r\"\nrung = \"{rung}\"\n")
+            };
+            let text = [target("a", rung), target("b", other)].concat();
+            Settings::parse("x", &text).unwrap()
+        };
+        let base = settings("canary", "canary").approved(&experiment("token"));
+        assert_eq!(settings("canary", "isolated").approved(&experiment("token")), base);
+        assert_ne!(settings("production", "canary").approved(&experiment("token")), base);
+        assert_ne!(settings("canary", "canary").approved(&experiment("key")), base);
+    }
+
+    #[test]
+    fn freezes_are_seen_coming() {
+        let text = "[[chaos.freeze]]\nname = \"a\"\nfrom = \"2026-12-20T00:00:00Z\"\nto = \"2026-12-21T00:00:00Z\"\n";
+        let settings = Settings::parse("x", text).unwrap();
+        for (at, now, left_s) in [
+            ("2026-12-19T23:59:00Z", false, Some(60)),
+            ("2026-12-20T00:00:00Z", true, None),
+            ("2026-12-20T23:59:59Z", true, None),
+            ("2026-12-21T00:00:00Z", false, None),
+        ] {
+            let at = at.parse().unwrap();
+            assert_eq!(settings.freeze_at(at).is_some(), now, "{at}");
+            assert_eq!(settings.next_freeze(at), left_s.map(Duration::from_secs), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_alone() {
+        let text = "[chaos]\napprovals = 1\nfreeze = [\nundo_classes = [\"journald\"]\n";
+        let problems = Settings::parse("proofmark.toml", text).unwrap_err();
+        assert!(
+            problems.iter().all(|problem| problem.code == "chaos/syntax"),
+            "{problems:?}"
+        );
+        assert_eq!(problems.len(), 1, "{problems:?}");
+    }
+
+    #[test]
+    fn the_kill_switch_is_served_on_loopback_only() {
+        for address in [
+            "0.0.0.0:7070",
+            "10.0.0.1:7070",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "localhost:7070",
+        ] {
+            let text = format!("[chaos]\nkill_switch_api = \"{address}\"\n");
+            let problems = Settings::parse("x", &text).unwrap_err();
+            assert_eq!(
+                problems[0].message,
+                format!("`kill_switch_api` is `{address}`, which is no address and port of loopback")
+            );
+        }
+        assert!(Settings::parse("x", "[chaos]\nkill_switch_api = \"[::1]:7070\"\n").is_ok());
     }
 
     #[test]

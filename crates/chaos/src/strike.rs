@@ -17,6 +17,7 @@ use crate::experiment::DEADLINE_SECONDS_MAX;
 use crate::fault::{Entry, Fault, Injected, Met, Probe, UndoClass};
 use crate::permit::Permit;
 use crate::read::{Document, Section};
+use crate::record;
 use crate::target::{Target, Targets};
 use crate::turns::{Turns, blocking};
 
@@ -75,6 +76,8 @@ pub struct Site {
     pub targets: Targets,
     /// From now to the time by which the fault must be over: what the kernel bounds is given no longer.
     pub time_left: Duration,
+    /// Random: what digests in the records of this place are sealed with, so that they give nothing away.
+    pub salt: [u8; 32],
 }
 
 impl Site {
@@ -142,6 +145,7 @@ pub(crate) fn from_journal(
     let site = Site {
         targets,
         time_left: Duration::ZERO,
+        salt: [0; 32],
     };
     Ok(Some((strike, site)))
 }
@@ -207,6 +211,7 @@ pub(crate) fn survey(strike: &dyn Strike, entry: &Entry, site: &Site) -> Result<
         }
     }
     let mut record = strike.survey(site)?;
+    record::seal(&mut record, site.salt)?;
     record.insert(TARGETS_KEY.to_owned(), site.targets.to_json(&names));
     Ok(record)
 }

@@ -68,9 +68,12 @@ pub(crate) fn meet_with(
             .only_check_end_entity_revocation()
             .allow_unknown_revocation_status();
     }
-    let verifier = verifier
-        .build()
-        .map_err(|error| format!("`ca_file` or `crl_file` of target `{}`: {error}", target.name))?;
+    let verifier = verifier.build().map_err(|_| {
+        format!(
+            "`ca_file` or `crl_file` of target `{}` holds what a client can't verify with",
+            target.name
+        )
+    })?;
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .map_err(|error| error.to_string())?
@@ -84,7 +87,7 @@ pub(crate) fn meet_with(
             return Ok(match inner {
                 Some(Error::InvalidCertificate(problem)) => Met::Refused(problem.clone()),
                 Some(other) => Met::Broken(other.clone()),
-                None => Met::Closed(error.to_string()),
+                None => Met::Closed(silence(&error)),
             });
         }
     }
@@ -96,10 +99,75 @@ pub(crate) fn meet_with(
 pub(crate) fn ping(target: &Target) -> Result<(), String> {
     match meet(target)? {
         Met::Trusted(_) => Ok(()),
-        Met::Refused(problem) => Err(format!("a verifying client refuses its certificate: {problem}")),
-        Met::Broken(problem) => Err(format!("the handshake fails: {problem}")),
+        Met::Refused(problem) => Err(format!(
+            "a verifying client refuses its certificate: {}",
+            flaw(&problem)
+        )),
+        Met::Broken(problem) => Err(format!("the handshake fails: {}", breach(&problem))),
         Met::Closed(reason) => Err(format!("the handshake breaks off: {reason}")),
     }
+}
+
+/// What is wrong with a certificate, in words.
+fn flaw(problem: &CertificateError) -> &'static str {
+    match problem {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name than `server_name`"
+        }
+        CertificateError::UnknownIssuer => "no authority of `ca_file` has issued it",
+        CertificateError::Revoked => "it is revoked",
+        CertificateError::BadSignature => "its signature does not hold",
+        CertificateError::BadEncoding => "it can't be read",
+        CertificateError::UnknownRevocationStatus => "`crl_file` does not say whether it is revoked",
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            "the revocation list of `crl_file` has expired"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not one for servers"
+        }
+        CertificateError::UnhandledCriticalExtension => "it has a critical extension that this client does not know",
+        _ => "it is signed in a way, or for a use, that this client does not take",
+    }
+}
+
+/// Why a handshake failed, in words.
+fn breach(problem: &Error) -> String {
+    match problem {
+        Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => "what answers does not speak TLS".to_owned(),
+        Error::InappropriateHandshakeMessage { .. } => "what answers does not keep to the order of TLS".to_owned(),
+        Error::PeerIncompatible(_) => "both have no version or cipher of TLS in common".to_owned(),
+        Error::NoCertificatesPresented => "it shows no certificate".to_owned(),
+        Error::AlertReceived(alert) => format!("it breaks off with the alert `{}`", words(&format!("{alert:?}"))),
+        Error::DecryptError | Error::PeerMisbehaved(_) => "what it sends does not hold".to_owned(),
+        _ => "this client can't go on".to_owned(),
+    }
+}
+
+/// Why a connection ended within a handshake, in words.
+fn silence(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::UnexpectedEof => "it closes the connection".to_owned(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+            "it resets the connection".to_owned()
+        }
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("nothing comes within {HANDSHAKE_STEP_MS_MAX} ms"),
+        _ => error.to_string(),
+    }
+}
+
+/// `HandshakeFailure` as the specification writes it: `handshake_failure`.
+fn words(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
 }
 
 /// A connection on which each step ends in time for the next one.
@@ -265,5 +333,37 @@ impl Strike for Flawed {
     fn undo(&self, site: &Site, record: &Record) -> Result<Undone, String> {
         let target = site.target(&self.target)?;
         reload::put_back(&Replacement::of(record)?, target, || self.bites(target))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, InvalidMessage};
+
+    use super::*;
+
+    #[test]
+    fn what_tls_says_is_said_in_words() {
+        for (problem, expect) in [
+            (
+                Error::InvalidMessage(InvalidMessage::InvalidContentType),
+                "what answers does not speak TLS",
+            ),
+            (
+                Error::AlertReceived(AlertDescription::HandshakeFailure),
+                "it breaks off with the alert `handshake_failure`",
+            ),
+            (Error::NoCertificatesPresented, "it shows no certificate"),
+        ] {
+            assert_eq!(breach(&problem), expect);
+        }
+        assert_eq!(
+            flaw(&CertificateError::UnknownIssuer),
+            "no authority of `ca_file` has issued it"
+        );
+        assert_eq!(
+            silence(&std::io::ErrorKind::UnexpectedEof.into()),
+            "it closes the connection"
+        );
     }
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chaos::{Drill, UndoJournal, Undone};
+use chaos::{Rehearsal, UndoJournal, Undone};
 use testkit::rigs::{self, Make};
 use testkit::{Rng, SimStorage};
 
@@ -98,10 +98,11 @@ enum Way {
 
 fn once(rig: &mut dyn rigs::Rig, way: Way, program: &Path, undo_ms: &mut Vec<u128>) -> Result<(), String> {
     let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).map_err(|error| error.to_string())?;
-    let mut drill = Drill::new(&rig.fault(), &rig.targets(), TIME_LEFT).map_err(|problems| format!("{problems:?}"))?;
+    let mut drill =
+        Rehearsal::new(&rig.fault(), &rig.targets(), TIME_LEFT).map_err(|problems| format!("{problems:?}"))?;
     let before = rig.state()?;
     drill.plan(&journal)?;
-    let truth = |rig: &mut dyn rigs::Rig, drill: &Drill, expect: bool, when: &str| {
+    let truth = |rig: &mut dyn rigs::Rig, drill: &Rehearsal, expect: bool, when: &str| {
         let (shows, bites) = (rig.shows()?, drill.bites()?);
         if (shows, bites) == (expect, expect) {
             return Ok(());

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chaos::{Drill, UndoClass, UndoJournal};
+use chaos::{Rehearsal, UndoClass, UndoJournal};
 use testkit::SimStorage;
 use testkit::rigs::{self, Rig};
 
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 /// Injects, says so, and waits to be killed.
 fn inject(fault: &str, targets: &str) -> ! {
     let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).expect("a journal in memory");
-    let mut drill = Drill::new(fault, targets, TIME_LEFT).expect("a fault of the catalogue");
+    let mut drill = Rehearsal::new(fault, targets, TIME_LEFT).expect("a fault of the catalogue");
     drill.plan(&journal).expect("a target as it should be");
     let program = std::env::current_exe().expect("this program");
     drill.inject(&journal, &program).expect("an injection");

@@ -29,8 +29,9 @@ mod linux {
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
-    use chaos::process::{Warden, Worker, wait_for_last_warden};
+    use chaos::process::{StopApi, Warden, Worker, wait_for_last_warden};
     use chaos::{State, UndoClass, UndoJournal};
+    use evidence::Digest;
     use host::DiskStorage;
     use net::proxy::{Applied, Direction, Toxic};
     use rustix::process::{Pid, Signal, kill_process};
@@ -40,7 +41,7 @@ mod linux {
     const KILLS: u64 = 12;
 
     pub fn run_tests(filter: Option<&str>) {
-        let tests: [(&str, fn()); 9] = [
+        let tests: [(&str, fn()); 11] = [
             ("links_carry_traffic_and_toxics", links_carry_traffic_and_toxics),
             (
                 "a_worker_that_dies_is_told_and_replaced",
@@ -67,6 +68,11 @@ mod linux {
             (
                 "a_stopped_supervisor_is_taken_for_dead",
                 a_stopped_supervisor_is_taken_for_dead,
+            ),
+            ("a_stopped_warden_is_made_to_go_on", a_stopped_warden_is_made_to_go_on),
+            (
+                "over_http_a_supervisor_that_hangs_is_ended",
+                over_http_a_supervisor_that_hangs_is_ended,
             ),
         ];
         let filter = filter.filter(|filter| !filter.starts_with('-')).unwrap_or("");
@@ -361,6 +367,9 @@ mod linux {
         let (address, link) = link(&args[0], upstream("first"));
         let runtime = runtime();
         let worker = Worker::spawn(&exe(), vec![link]).unwrap();
+        if args.get(1).is_some_and(|arg| arg == "--hang") {
+            hang(folder, &worker, &journal);
+        }
         let warden = Warden::spawn(&exe(), &undo, &worker).unwrap();
         println!("{} {} {address}", worker.pid(), warden.pid());
         for round in 0u64.. {
@@ -403,6 +412,33 @@ mod linux {
         }
     }
 
+    const TOKEN: &str = "a token for tests";
+
+    /// A fault is in force, the warden armed, and nothing ever undone: worker, warden and the API's address are printed.
+    fn hang(folder: &Path, worker: &Worker, journal: &UndoJournal) -> ! {
+        let listener = net::loopback_listener().unwrap();
+        let address = listener.local_addr().unwrap();
+        let api = StopApi {
+            listener,
+            token: Digest::of(TOKEN.as_bytes()),
+            stop_socket: folder.join("stop.sock"),
+        };
+        let warden = Warden::serving(&exe(), &folder.join("undo"), worker, Some(api)).unwrap();
+        let (class, none) = (UndoClass::ProcessBounded, BTreeMap::new());
+        let entry = journal
+            .plan("x.toml", "link-reset", class, "take it back", &none, &none)
+            .unwrap();
+        warden
+            .arm(host::now().boottime + Duration::from_secs(60), None)
+            .unwrap();
+        journal.advance(entry, State::Injecting).unwrap();
+        journal.advance(entry, State::Injected).unwrap();
+        println!("{} {} {address}", worker.pid(), warden.pid());
+        loop {
+            std::thread::park();
+        }
+    }
+
     struct Supervisor {
         child: Child,
         output: Option<std::process::ChildStdout>,
@@ -410,8 +446,13 @@ mod linux {
 
     impl Supervisor {
         fn start(place: &Place) -> Supervisor {
+            Supervisor::start_with(place, &[])
+        }
+
+        fn start_with(place: &Place, args: &[&str]) -> Supervisor {
             let mut child = Command::new(exe())
                 .args(["__supervisor", place.folder.path().to_str().unwrap()])
+                .args(args)
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap();
@@ -536,6 +577,79 @@ mod linux {
         });
         let journal = place.journal();
         journal.recover_at_start(&[]).unwrap();
+        place.expect_clean();
+    }
+
+    fn a_stopped_warden_is_made_to_go_on() {
+        let place = Place::new();
+        let mut supervisor = Supervisor::start(&place);
+        let (worker, warden, _) = supervisor.ready();
+        kill(warden, Signal::STOP);
+        supervisor.kill();
+        let begun = Instant::now();
+        wait_for_last_warden(&place.undo()).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        eventually("worker and warden are gone", Duration::from_secs(2), || {
+            !runs(worker) && !runs(warden)
+        });
+        place.expect_clean();
+    }
+
+    /// Status line and body.
+    fn http(address: SocketAddr, line: &str, token: Option<&str>) -> (u16, String) {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let token = token.map_or_else(String::new, |token| format!("authorization: {token}\r\n"));
+        let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{token}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    fn over_http_a_supervisor_that_hangs_is_ended() {
+        let place = Place::new();
+        let mut supervisor = Supervisor::start_with(&place, &["--hang"]);
+        let (worker, warden, api) = supervisor.ready();
+        let bearer = format!("Bearer {TOKEN}");
+        for (line, token, expect) in [
+            ("POST /v1/stop", None, 401),
+            ("POST /v1/stop", Some("Basic YTpi"), 401),
+            ("POST /v1/stop", Some("Bearer a token for test"), 403),
+            ("POST /v1/stop", Some("Bearer a token for tests2"), 403),
+            ("POST /v1/stop", Some("Bearer "), 401),
+            ("GET /v1/status", None, 401),
+            ("GET /v1/status", Some("Bearer x"), 403),
+            ("GET /v1/stop", Some(bearer.as_str()), 405),
+            ("POST /v1/status", Some(bearer.as_str()), 405),
+            ("GET /", Some(bearer.as_str()), 404),
+        ] {
+            assert_eq!(http(api, line, token).0, expect, "{line} {token:?}");
+        }
+        let (status, body) = http(api, "GET /v1/status", Some(&bearer));
+        let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(status, 200);
+        assert_eq!(
+            (&told["running"], &told["stopping"], &told["experiment"]),
+            (&true.into(), &false.into(), &"x.toml".into())
+        );
+        assert_eq!(told["faults"][0]["fault"], "link-reset");
+        let ms_left = told["deadlineMsLeft"].as_u64().unwrap();
+        assert!((50_000..=60_000).contains(&ms_left), "{ms_left}");
+        assert!(runs(worker) && runs(warden), "what was refused stopped nothing");
+        let begun = Instant::now();
+        let (status, body) = http(api, "POST /v1/stop", Some(&bearer));
+        assert_eq!(
+            (status, body.as_str()),
+            (200, r#"{"left":[],"stopped":true,"undone":true}"#)
+        );
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(!runs(supervisor.child.id()), "it hung, and was killed");
+        supervisor.kill();
+        eventually("everything is gone", Duration::from_secs(2), || {
+            !runs(worker) && !runs(warden) && TcpStream::connect(api).is_err()
+        });
         place.expect_clean();
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chaos::{
     BoxFuture, CredentialRef, Environment, Experiment, ServiceAnswer, ServiceRequest, State, UndoJournal, run,
 };
-use evidence::predicates::ChaosExperiment;
+use evidence::predicates::{ChaosExperiment, Moment};
 use evidence::{Now, Timestamp};
 use net::proxy::{Applied, Toxic};
 use serde_json::json;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 const REVOKE: &str = include_str!("revoke-ledger.toml");
 const DEGRADE: &str = include_str!("degrade-link.toml");
+const RUN: [u8; 16] = [0x5a; 16];
 
 const DENIED: &str = "title: Ledger denied a credential\nlogsource:\n  product: shop\ndetection:\n  selection:\n    \
                       event: denied\n  condition: selection\n";
@@ -249,6 +250,10 @@ impl Environment for Scripted {
         vec![line("denied"), line("upstream_failed"), line("served")]
     }
 
+    fn run_id(&self) -> [u8; 16] {
+        RUN
+    }
+
     fn now(&self) -> Now {
         // The boot clock starts somewhere: nothing may take it for zero.
         let boottime = Duration::from_secs(86_400) + self.origin.elapsed();
@@ -293,11 +298,27 @@ async fn play(file: &str, script: Script) -> Ran {
     }
 }
 
+/// Within 5 ms and half a per cent; timers of this clock go by whole milliseconds.
 #[track_caller]
 fn near(measured_us: Option<u64>, scripted_ms: u64) {
     let measured = measured_us.expect("it happened");
     let off = measured.abs_diff(scripted_ms * 1000);
-    assert!(off <= 15_000, "measured {measured} us, scripted {scripted_ms} ms");
+    let bound = 5_000 + scripted_ms * 5;
+    assert!(off <= bound, "measured {measured} us, scripted {scripted_ms} ms");
+}
+
+/// The truth lies within what the moment says of its own resolution.
+#[track_caller]
+fn within(moment: &Moment, scripted_ms: u64) {
+    let at = moment.at_us.expect("it happened");
+    let truth = scripted_ms * 1000;
+    let earliest = at - moment.resolution_us;
+    assert!(
+        earliest <= truth + 1_000 && truth <= at,
+        "{moment:?}, scripted {scripted_ms} ms"
+    );
+    assert!(moment.resolution_us <= 5_000 + scripted_ms * 5, "{moment:?}");
+    assert_eq!(moment.duration_us(), (at, true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -322,12 +343,15 @@ async fn times_are_those_of_the_script() {
         assert_eq!(evidence.notes, Vec::<String>::new());
         near(evidence.detected_us, logged.min(counted));
         near(evidence.contained_us, contained);
-        // Pace slows to a hundredth of the time, so 3.1 s is seen within 31 ms.
-        if recovered < 1500 {
-            near(evidence.recovered_us, recovered);
-        } else {
-            assert!(evidence.recovered_us.unwrap().abs_diff(recovered * 1000) < 100_000);
-        }
+        near(evidence.recovered_us, recovered);
+        let measured = evidence.measured.as_ref().unwrap();
+        assert_eq!(measured.run, "5a".repeat(16));
+        within(&measured.moments["detected"], logged.min(counted));
+        within(&measured.moments["contained"], contained);
+        within(&measured.moments["recovered"], recovered);
+        assert_eq!(measured.undo_us, evidence.window_us);
+        assert_eq!(measured.blind.len(), 2);
+        assert!(measured.phases["before"].served > 5 && measured.phases["during"].requests > 0);
         near(evidence.detectors[0].detected_us, logged);
         near(evidence.detectors[1].detected_us, counted);
         assert!(evidence.steady_before && evidence.steady_after && evidence.recovered_by_itself);
@@ -816,6 +840,9 @@ impl Environment for NoClock {
     }
     fn poll_logs(&self, _: Duration) -> Vec<Event> {
         Vec::new()
+    }
+    fn run_id(&self) -> [u8; 16] {
+        RUN
     }
     fn now(&self) -> Now {
         Now {

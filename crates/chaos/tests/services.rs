@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use chaos::process::{Holder, Holders};
 use chaos::{
-    BoxFuture, CredentialRef, Drill, Environment, Experiment, Fault, Permit, Record, ServiceAnswer, ServiceRequest,
+    BoxFuture, CredentialRef, Environment, Experiment, Fault, Permit, Record, Rehearsal, ServiceAnswer, ServiceRequest,
     Site, Targets, UndoClass, UndoJournal, Undone, run,
 };
 use evidence::Now;
@@ -122,7 +122,7 @@ fn undone_from_the_journal_alone() {
         {
             let journal = UndoJournal::open(storage.clone()).unwrap();
             let fault = format!("{}{keys}", rig.fault());
-            let mut drill = Drill::new(&fault, &rig.targets(), TIME_LEFT).unwrap();
+            let mut drill = Rehearsal::new(&fault, &rig.targets(), TIME_LEFT).unwrap();
             drill.plan(&journal).unwrap();
             drill.inject(&journal, &program()).unwrap();
             assert!(rig.shows().unwrap(), "{id}");
@@ -170,7 +170,7 @@ fn targets_are_asked_how_they_are() {
         let unwell = || -> Vec<String> { asked().filter_map(|target| chaos::health::of(target).err()).collect() };
         assert_eq!((unwell(), asked().count() > 0), (Vec::new(), true), "{id}");
         let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).unwrap();
-        let mut drill = Drill::new(&rig.fault(), &rig.targets(), TIME_LEFT).unwrap();
+        let mut drill = Rehearsal::new(&rig.fault(), &rig.targets(), TIME_LEFT).unwrap();
         drill.plan(&journal).unwrap();
         drill.inject(&journal, &program()).unwrap();
         let during = unwell();
@@ -204,7 +204,7 @@ fn an_attack_that_is_refused_does_not_bite() {
             })
             .collect();
         let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).unwrap();
-        let mut drill = Drill::new(&rig.fault(), &format!("{first}{last}"), TIME_LEFT).unwrap();
+        let mut drill = Rehearsal::new(&rig.fault(), &format!("{first}{last}"), TIME_LEFT).unwrap();
         drill.plan(&journal).unwrap();
         drill.inject(&journal, &program()).unwrap();
         std::thread::sleep(Duration::from_millis(600));
@@ -378,6 +378,7 @@ impl Environment for Real {
         Site {
             targets: self.targets.clone(),
             time_left: TIME_LEFT,
+            salt: [7; 32],
         }
     }
 
@@ -420,6 +421,10 @@ impl Environment for Real {
             fields: json!({"message": line}),
         };
         text.lines().map(event).collect()
+    }
+
+    fn run_id(&self) -> [u8; 16] {
+        std::array::from_fn(|at| host::random_seed()[at])
     }
 
     fn now(&self) -> Now {

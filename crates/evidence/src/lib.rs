@@ -21,6 +21,7 @@ mod merkle;
 mod note;
 mod outcome;
 pub mod predicates;
+pub mod sigstore;
 mod stage;
 mod statement;
 mod storage;

@@ -26,15 +26,18 @@ pub const LICENCES: &str = "https://proofmark.dev/licences/v0.1";
 pub const DYNAMIC_TEST: &str = "https://proofmark.dev/dynamic-test/v0.1";
 pub const RUNTIME: &str = "https://proofmark.dev/runtime-composition/v0.1";
 pub const CHAOS: &str = "https://proofmark.dev/chaos-experiment/v0.1";
+pub const STUDY_PLAN: &str = "https://proofmark.dev/study-plan/v0.1";
+pub const STUDY_RESULT: &str = "https://proofmark.dev/study-result/v0.1";
 pub const GATES: &str = "https://proofmark.dev/gate-experiment/v0.1";
 pub const CANARY: &str = "https://proofmark.dev/canary/v0.1";
 pub const INCIDENT: &str = "https://proofmark.dev/incident/v0.1";
+pub const DRILL: &str = "https://proofmark.dev/drill/v0.1";
 pub const ATTEMPT: &str = "https://proofmark.dev/release-attempt/v0.1";
 pub const APPROVAL: &str = "https://proofmark.dev/approval/v0.1";
 pub const WAIVER: &str = "https://proofmark.dev/waiver/v0.1";
 
 /// What the role `step` signs.
-pub const STEP: [&str; 14] = [
+pub const STEP: [&str; 17] = [
     ATTEMPT,
     SECRET_SCAN,
     DEPENDENCY_REVIEW,
@@ -46,9 +49,12 @@ pub const STEP: [&str; 14] = [
     DYNAMIC_TEST,
     RUNTIME,
     CHAOS,
+    STUDY_PLAN,
+    STUDY_RESULT,
     GATES,
     CANARY,
     INCIDENT,
+    DRILL,
 ];
 
 /// Predicate of [`SECRET_SCAN`], [`DEPENDENCY_REVIEW`], [`LICENCES`], [`DYNAMIC_TEST`] and [`RUNTIME`]:
@@ -194,6 +200,9 @@ pub struct ChaosExperiment {
     /// Digest of the faults and their parameters without the names of targets: the same on every rung.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<Digest>,
+    /// The study that it is a run of, and its place there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study: Option<StudyPlace>,
     /// Why the run could not be judged, if so: never a pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
@@ -232,6 +241,10 @@ pub struct Measured {
     /// What was registered beforehand as having to hold throughout.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub invariants: Vec<InvariantRun>,
+    /// Services that served what they had to refuse, and how each fails open, by name: `fail-open`,
+    /// `fail-open-until-cache-expiry`, `fail-open-on-timeout`…
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, String>,
     /// The workload `before`, `during` and `after` the fault.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub phases: BTreeMap<String, Phase>,
@@ -307,6 +320,9 @@ pub struct InvariantRun {
     /// When it was first seen broken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken_us: Option<u64>,
+    /// How it broke, by name: `fail-open-under-load`, `not-served`, `slow`, `lost-write`, `stale-read`…
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<String>,
 }
 
 /// Requests of the steady workload in one phase of a run.
@@ -344,7 +360,7 @@ pub struct FaultRun {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DetectorRun {
     pub id: String,
-    /// `sigma` or `probe`.
+    /// `sigma`, `probe` or `alert`.
     pub kind: String,
     pub self_test: bool,
     /// True when it fired before anything was injected: it then proves nothing.
@@ -353,6 +369,203 @@ pub struct DetectorRun {
     /// What is wrong with it, by name: `dead`, `always-on`, `flapping`, `late`, `wrong-reason`, `reads-run-id`…
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<String>,
+}
+
+/// Which run of a study a [`ChaosExperiment`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyPlace {
+    /// [`StudyPlan::canonical_digest`].
+    pub plan: Digest,
+    /// From 0, in the order in which they run.
+    pub block: u64,
+    /// Within the block, from 0.
+    pub position: u64,
+    pub arm: StudyArm,
+}
+
+/// An arm of a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StudyArm {
+    Treatment,
+    Control,
+}
+
+impl StudyArm {
+    pub fn name(self) -> &'static str {
+        match self {
+            StudyArm::Treatment => "treatment",
+            StudyArm::Control => "control",
+        }
+    }
+}
+
+/// Predicate of [`STUDY_PLAN`]: what a study will run, in which order, and how it will be judged. Logged before its
+/// first run; its canonical digest identifies the study.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyPlan {
+    /// File of the study, relative to the tree, and its digest.
+    pub study: String,
+    pub digest: Digest,
+    pub title: String,
+    /// `treatment-control`, `sham` (control: the same, nothing injected) or `aa` (the same in both arms).
+    pub design: String,
+    pub treatment: StudyExperiment,
+    pub control: StudyExperiment,
+    /// `detected`, `contained` or `recovered`.
+    pub outcome: String,
+    /// What happens later counts as not happened.
+    pub window_us: u64,
+    /// The order is drawn from this number, in decimal.
+    pub seed: String,
+    /// Arms by block, in the order in which they run.
+    pub order: Vec<Vec<StudyArm>>,
+    pub alpha: f64,
+    /// How it is judged, in words for people.
+    pub analysis: String,
+    /// The smallest p that a study of this order can come to.
+    pub smallest_p: f64,
+    /// Share of the control's runs that the power table supposes it happens in.
+    pub expected_share: f64,
+    pub power: Vec<StudyPower>,
+}
+
+impl StudyPlan {
+    /// The identity of this study.
+    pub fn canonical_digest(&self) -> Digest {
+        Digest::of(&crate::to_canonical(self))
+    }
+
+    /// All places, in the order in which they run.
+    pub fn places(&self) -> Vec<StudyPlace> {
+        let plan = self.canonical_digest();
+        let blocks = self.order.iter().enumerate();
+        blocks
+            .flat_map(|(block, arms)| {
+                arms.iter().enumerate().map(move |(position, arm)| StudyPlace {
+                    plan,
+                    block: block as u64,
+                    position: position as u64,
+                    arm: *arm,
+                })
+            })
+            .collect()
+    }
+}
+
+/// What an arm of a study runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyExperiment {
+    /// File of the experiment, relative to the tree, and its digest.
+    pub experiment: String,
+    pub digest: Digest,
+    /// Its faults are left out.
+    pub sham: bool,
+}
+
+/// How often a study of this size finds a difference of this size.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyPower {
+    /// Rate of the treatment by that of the control: 2 is twice as fast.
+    pub hazard_ratio: f64,
+    pub power: f64,
+}
+
+/// Predicate of [`STUDY_RESULT`]: what the logged runs of a study come to. It follows from them alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyResult {
+    /// [`StudyPlan::canonical_digest`], and where the plan stands in the log.
+    pub plan: Digest,
+    pub plan_index: u64,
+    pub title: String,
+    pub design: String,
+    pub outcome: String,
+    pub window_us: u64,
+    pub alpha: f64,
+    /// Runs that were planned, and places of which none is logged.
+    pub planned: u64,
+    pub missing: u64,
+    pub arms: BTreeMap<StudyArm, StudyArmResult>,
+    /// Absent where an arm has too few runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<StudyTest>,
+    /// Every place that has a run, in order.
+    pub runs: Vec<StudyRun>,
+    /// What did not go as planned, in words for people: runs out of order, twice, of another experiment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deviations: Vec<String>,
+}
+
+/// One arm of a [`StudyResult`]. Times are seconds. Estimates are absent under five runs, where `raw` says it all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyArmResult {
+    /// Runs whose outcome is known; in so many it happened, in so many it had not when the window closed.
+    pub n: u64,
+    pub events: u64,
+    pub censored: u64,
+    /// Runs whose outcome is not known: in no estimate.
+    pub unknown: u64,
+    /// Times of the runs whose outcome is known, in order, where they are fewer than five; `None`: not within the window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Vec<Option<f64>>>,
+    /// Share in which it happened within the window (Wilson's interval).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probability: Option<StudyEstimate>,
+    /// Kaplan-Meier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub median: Option<StudyEstimate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restricted_mean: Option<StudyEstimate>,
+}
+
+/// An estimate with its 95 % interval; `None` for what was not reached within the window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyEstimate {
+    pub value: Option<f64>,
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+}
+
+/// The comparison of the arms.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyTest {
+    /// Observed less expected events of the treatment: positive where it is faster.
+    pub excess: f64,
+    /// Two-sided mid-p of the log-rank scores against every order that the blocks allowed.
+    pub p: f64,
+    /// `exact` (every order counted) or `normal` (their exact variance, and the normal limit).
+    pub method: String,
+    /// Smallest and largest p that the runs of unknown outcome could have made of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_unknown: Option<(f64, f64)>,
+    /// `p` is at most alpha, whatever the runs of unknown outcome were.
+    pub differs: bool,
+}
+
+/// One run of a study, as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyRun {
+    /// Where it stands in the log.
+    pub index: u64,
+    pub block: u64,
+    pub position: u64,
+    pub arm: StudyArm,
+    /// When it happened; `None` where it had not, or isn't known.
+    pub time_us: Option<u64>,
+    /// Until when was watched.
+    pub watched_us: u64,
+    /// Why the outcome isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
 }
 
 /// Predicate of [`GATES`]: known-bad commits, dependencies and artifacts that were planted in a throwaway branch of a
@@ -530,6 +743,124 @@ pub struct IncidentAction {
     pub answer: String,
 }
 
+/// Predicate of [`DRILL`]: a rehearsal of a playbook with people, as it went: the after-action record. No control reads
+/// it. Durations are microseconds from the announcement, of boot time unless [`Drill::wall_clock`] says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Drill {
+    /// File of the playbook, or its name in the library; and what it is called.
+    pub playbook: String,
+    pub name: String,
+    /// SHA-256 of the playbook's text.
+    pub digest: Digest,
+    /// Names the playbook's run in the store.
+    pub run: String,
+    /// What people were told.
+    pub announcement: String,
+    /// True when machine actions were really done; otherwise each was only said.
+    pub live: bool,
+    /// When it was announced.
+    pub started: Timestamp,
+    /// The machine was restarted meanwhile: boot time began anew, and what came after it is measured by UTC.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wall_clock: bool,
+    /// The experiment that was injected at the announcement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<DrillExperiment>,
+    /// `succeeded`, `failed`, or `stopped` when it was closed before its end.
+    pub outcome: String,
+    /// By name: `announced` (0), `notified` (the first person was asked), `acknowledged` (the first signed answer was
+    /// given), `over` (the playbook's end), `closed`. What never happened is absent.
+    pub milestones_us: BTreeMap<String, u64>,
+    pub participants: Vec<DrillParticipant>,
+    /// The playbook's own way when every step succeeds, in order.
+    pub expected: Vec<DrillStep>,
+    /// What was done, in order of its beginning.
+    pub taken: Vec<DrillTaken>,
+    pub deviations: Vec<DrillDeviation>,
+    /// What people wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What is to be done about it, and who does it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<DrillAction>,
+}
+
+/// The experiment of a [`Drill`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrillExperiment {
+    /// Its file, as it was named.
+    pub file: String,
+    /// Log index of its own statement; `None` where it came to none, and why stands in `problem`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Somebody who answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrillParticipant {
+    /// As they gave it.
+    pub name: String,
+    /// Keys that signed what they said.
+    pub keys: Vec<crate::KeyId>,
+}
+
+/// A step that a playbook has people or machines do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrillStep {
+    /// Its id in the playbook.
+    pub step: String,
+    pub name: String,
+    /// True where a person does it.
+    pub person: bool,
+    /// True where it depends on a condition: that it wasn't taken is no deviation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub conditional: bool,
+    /// After this long it has failed, microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_us: Option<u64>,
+}
+
+/// One execution of a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrillTaken {
+    pub step: String,
+    pub name: String,
+    /// Who acted: the person who answered, or this program.
+    pub by: String,
+    /// It was asked for, or begun.
+    pub began_us: u64,
+    /// Answered, or done; `None` where it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_us: Option<u64>,
+    /// `done`, `rehearsed`, `failed: …`, `waiting`, `interrupted`.
+    pub outcome: String,
+}
+
+/// Where it went another way than the playbook has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrillDeviation {
+    /// `skipped`, `timed-out`, `failed`, `unanswered`, `out-of-order`, `unexpected`.
+    pub kind: String,
+    pub step: String,
+    pub what: String,
+}
+
+/// What is left to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DrillAction {
+    pub owner: String,
+    pub action: String,
+}
+
 /// Predicate of [`VSA`]: what a gate decided, with our verdict beside the standard's fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -552,8 +883,8 @@ pub struct VerificationSummary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Approval {
-    /// `first-release`, `loosened-controls` or `rerun`; for a chaos experiment, by its digest, `chaos-ethics`,
-    /// `chaos-legal` or `chaos-run`; for a person's answer to a playbook, by that answer's digest, `playbook-step`.
+    /// `first-release`, `loosened-controls` or `rerun`; for a chaos experiment, by one digest over it and the
+    /// declarations of what it attacks, `chaos-ethics`, `chaos-legal` or `chaos-run`; for a person's answer to a playbook, by that answer's digest, `playbook-step`.
     pub what: String,
     /// The digest that is approved: tree digest, or configuration digest for `loosened-controls`.
     pub subject: Digest,

@@ -21,39 +21,47 @@ impl FileLock {
     /// Takes the lock, creating the file where there is none, and waits up to `wait_ms_max` for its holder
     /// (0: one try). The file then holds our process id, for the next one's error.
     pub fn acquire(path: &Path, wait_ms_max: u64) -> Result<Self, LockError> {
-        let failed = |reason: io::Error| LockError::Failed {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        };
-        let started = Instant::now();
-        let mut file = OpenOptions::new()
+        let failed = |reason: io::Error| LockError::failed(path, &reason);
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(path)
             .map_err(failed)?;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::Error(reason)) => return Err(failed(reason)),
-                Err(TryLockError::WouldBlock) => {}
-            }
-            let left = Duration::from_millis(wait_ms_max).saturating_sub(started.elapsed());
-            if left.is_zero() {
-                return Err(LockError::Held {
-                    path: path.to_owned(),
-                    pid: holder(&mut file),
-                    waited_ms: wait_ms_max,
-                });
-            }
-            std::thread::sleep(left.min(Duration::from_millis(RETRY_MS)));
-        }
+        let mut file = take(file, path, wait_ms_max)?;
         file.set_len(0).map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
         file.write_all(format!("{}\n", std::process::id()).as_bytes())
             .map_err(failed)?;
         Ok(Self { file })
+    }
+
+    /// The same on a file that is there and can't be written: our process id does not stand in it.
+    pub fn held(path: &Path, wait_ms_max: u64) -> Result<Self, LockError> {
+        let file = File::open(path).map_err(|reason| LockError::failed(path, &reason))?;
+        take(file, path, wait_ms_max).map(|file| Self { file })
+    }
+}
+
+/// Waits for the lock.
+fn take(mut file: File, path: &Path, wait_ms_max: u64) -> Result<File, LockError> {
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(reason)) => return Err(LockError::failed(path, &reason)),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        let left = Duration::from_millis(wait_ms_max).saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Err(LockError::Held {
+                path: path.to_owned(),
+                pid: holder(&mut file),
+                waited_ms: wait_ms_max,
+            });
+        }
+        std::thread::sleep(left.min(Duration::from_millis(RETRY_MS)));
     }
 }
 
@@ -76,6 +84,15 @@ pub enum LockError {
     },
     #[error("can't lock `{}`: {reason}", path.display())]
     Failed { path: PathBuf, reason: String },
+}
+
+impl LockError {
+    fn failed(path: &Path, reason: &io::Error) -> LockError {
+        LockError::Failed {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
 }
 
 fn name(pid: Option<u32>) -> String {

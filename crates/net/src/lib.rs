@@ -9,11 +9,13 @@
 
 pub mod http;
 pub mod load;
+mod packed;
 pub mod proxy;
 pub mod router;
 mod sequence;
 pub mod web;
 
+pub use packed::{UnpackError, unpacked};
 pub use sequence::Sequence;
 
 use std::io;

@@ -605,30 +605,7 @@ fn too_large() -> WebError {
 }
 
 fn unpacked(body: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>, WebError> {
-    let mut out = Vec::new();
-    let bound = BODY_BYTES_MAX as u64 + 1;
-    let read = match encoding.map(str::to_ascii_lowercase).as_deref() {
-        Some("gzip" | "x-gzip") => flate2::read::MultiGzDecoder::new(&body[..])
-            .take(bound)
-            .read_to_end(&mut out),
-        Some("deflate") => {
-            let zlib = flate2::read::ZlibDecoder::new(&body[..])
-                .take(bound)
-                .read_to_end(&mut out);
-            zlib.or_else(|_| {
-                out.clear();
-                flate2::read::DeflateDecoder::new(&body[..])
-                    .take(bound)
-                    .read_to_end(&mut out)
-            })
-        }
-        _ => return Ok(body),
-    };
-    read.map_err(|error| WebError::Protocol(format!("the body can't be unpacked: {error}")))?;
-    if out.len() > BODY_BYTES_MAX {
-        return Err(too_large());
-    }
-    Ok(out)
+    crate::unpacked(body, encoding, BODY_BYTES_MAX).map_err(|error| WebError::Protocol(error.to_string()))
 }
 
 fn unquoted(text: &str) -> Vec<u8> {

@@ -38,7 +38,7 @@ pub struct Environment {
     pub broker: Arc<Broker>,
     broker_server: Server,
     pub worker: chaos::process::Worker,
-    warden: chaos::process::Warden,
+    pub warden: chaos::process::Warden,
     links: BTreeMap<String, SocketAddr>,
     identities: BTreeMap<String, PathBuf>,
     pub tail: Mutex<LogTail>,
@@ -97,7 +97,8 @@ impl Environment {
             .runtime
             .block_on(async { chaos::process::Worker::spawn(&run.program, proxied) })
             .map_err(|error| Error::failed("start the worker", error))?;
-        let warden = chaos::process::Warden::spawn(&run.program, &run.store.path.join("undo"), &worker)
+        let api = crate::chaos::stop_api(&run.store.path, &run.loaded.chaos)?;
+        let warden = chaos::process::Warden::serving(&run.program, &run.store.path.join("undo"), &worker, api)
             .map_err(|error| Error::failed("start the warden", error))?;
         let logs = run.scratch.join("logs");
         fs::create_dir_all(&logs).map_err(|error| Error::io("create", &logs, &error))?;

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use evidence::{
     Checkpoint, Digest, Envelope, Leaf, Logged, LoggedEnvelope, Now, Role, SigningPair, Statement, Storage, Timestamp,
@@ -16,6 +17,10 @@ use tlog::Log;
 use crate::Error;
 use crate::home::Home;
 use crate::store::Store;
+
+/// A log that somebody else writes is read so often until it is whole, with so many milliseconds between.
+const READ_TRIES_MAX: u32 = 4;
+const READ_PAUSE_MS: u64 = 50;
 
 /// The log of a store with the keys to add to it.
 pub struct EvidenceLog {
@@ -43,6 +48,12 @@ impl EvidenceLog {
                 "restore `.proofmark/log` from a backup",
             ));
         }
+        // Read before the log: whoever writes it meanwhile remembers only what stands in it already.
+        let earlier = match fs::read_to_string(&remembered) {
+            Ok(note) => Some(note),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("read", &remembered, &error)),
+        };
         let (log, recovery) = Log::open(store.part("log")?, &origin, signer).map_err(|error| {
             Error::refused(
                 format!("the log can't be opened: {error}"),
@@ -59,12 +70,27 @@ impl EvidenceLog {
             remembered,
             recovered: notes(&recovery),
         };
-        opened.refuse_rollback(now.utc)?;
+        if let Some(note) = earlier {
+            opened.refuse_rollback(&note, now.utc)?;
+        }
         for index in 0..opened.log.size() {
             let verified = opened.load(index, now.utc)?;
             opened.statements.push(verified);
         }
         Ok(opened)
+    }
+
+    /// The log as it is now, to look something up beside whoever writes it.
+    pub fn read(store: &Store, home: &Home, root: TrustRoot, now: Now) -> Result<EvidenceLog, Error> {
+        let mut tries = 1;
+        loop {
+            match EvidenceLog::open(store, home, root.clone(), now) {
+                // Half of an entry may be on disk, and the rest on its way.
+                Err(_) if tries < READ_TRIES_MAX => std::thread::sleep(Duration::from_millis(READ_PAUSE_MS)),
+                opened => return opened,
+            }
+            tries += 1;
+        }
     }
 
     /// Signs as the role `step`, logs, and answers the index.
@@ -200,12 +226,8 @@ impl EvidenceLog {
     }
 
     /// A log shorter than the checkpoint this machine remembers, or another one, was rolled back.
-    fn refuse_rollback(&self, at: Timestamp) -> Result<(), Error> {
-        let note = match fs::read_to_string(&self.remembered) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            read => read.map_err(|error| Error::io("read", &self.remembered, &error))?,
-        };
-        let earlier = Verified::checkpoint(&note, &self.root, at).map_err(|error| {
+    fn refuse_rollback(&self, note: &str, at: Timestamp) -> Result<(), Error> {
+        let earlier = Verified::checkpoint(note, &self.root, at).map_err(|error| {
             Error::refused(
                 format!("`{}` is no checkpoint of this log: {error}", self.remembered.display()),
                 "restore it from a backup; it is what shows that the log was not rolled back",

@@ -8,10 +8,15 @@ static PAGES: &[(&str, &str)] = &[
     ("stage/production", include_str!("stages/production.rs")),
     ("stage/staging", include_str!("stages/staging.rs")),
     // Families of ids that have one page together: what may be wrong with a file, what may not have been looked at.
+    ("attestation", include_str!("pages/attestation.md")),
     ("chaos", include_str!("pages/experiment-file.md")),
+    ("chaos/drill", include_str!("pages/chaos-drill.md")),
+    ("chaos/next", include_str!("pages/chaos-next.md")),
+    ("chaos/report", include_str!("pages/chaos-report.md")),
     ("config", include_str!("pages/configuration.md")),
     ("plant", include_str!("pages/plant.md")),
     ("source", include_str!("pages/not-read.md")),
+    ("study", include_str!("pages/study-file.md")),
     ("telemetry", include_str!("pages/log-not-read.md")),
     ("intel/no-database", include_str!("pages/no-database.md")),
     ("intel/unreadable-record", include_str!("pages/unreadable-record.md")),
@@ -29,8 +34,10 @@ pub fn page(id: &str) -> Option<String> {
         .or_else(|| intel::page(id).map(doc))
         .or_else(|| dast::page(id).map(doc))
         .or_else(|| chaos::page(id))
+        .or_else(|| (id == "chaos/prevalence").then(chaos::choice::prevalence_page))
         .or_else(|| policy::page(id).map(doc))
         .or_else(|| canary::page(id).map(doc))
+        .or_else(|| telemetry::page(id).map(doc))
         .or_else(|| crate::gate_experiment::page(id).map(doc))
         .or_else(|| crate::config::schema::manual(id.strip_prefix("config/")?))
 }
@@ -61,6 +68,7 @@ pub fn find(id: &str) -> Result<String, String> {
         "dependency",
         "ecosystem",
         "plant",
+        "observer",
     ] {
         if let Some(page) = page(&format!("{family}/{id}")) {
             return Ok(page);
@@ -90,6 +98,7 @@ pub fn ids() -> Vec<String> {
             .map(|control| format!("control/{}", control.id)),
     );
     ids.extend(chaos::faults().iter().map(|fault| format!("chaos/{}", fault.id)));
+    ids.push("chaos/prevalence".to_owned());
     ids.extend(
         canary::measures()
             .iter()
@@ -100,9 +109,14 @@ pub fn ids() -> Vec<String> {
             .iter()
             .map(|plant| format!("plant/{}", plant.id)),
     );
+    ids.extend(telemetry::page_ids().map(str::to_owned));
     ids.extend(dast::ids().into_iter().map(str::to_owned));
     ids.extend(packages::ids().into_iter().chain(intel::ids()).map(str::to_owned));
-    ids.extend(crate::config::schema::tables().map(|name| format!("config/{name}")));
+    ids.extend(
+        crate::config::schema::tables()
+            .iter()
+            .map(|name| format!("config/{name}")),
+    );
     ids.sort();
     ids.dedup();
     ids
@@ -133,6 +147,7 @@ mod tests {
     #[test]
     fn what_messages_print_in_brackets_can_be_explained() {
         let printed = [
+            "attestation/signature",
             "config/unknown-key",
             "config/looser-than-floor",
             "chaos/unknown-fault",

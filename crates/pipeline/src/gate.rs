@@ -33,6 +33,15 @@ pub fn verdict(stage: Stage, attempt: &Attempt, statements: &[Logged<Verified<St
     let facts = Facts {
         now,
         previous_controls: previous_controls(attempt, statements),
+        techniques: chaos::faults()
+            .iter()
+            .map(|fault| {
+                (
+                    fault.id.to_owned(),
+                    fault.attack.iter().map(|tag| (*tag).to_owned()).collect(),
+                )
+            })
+            .collect(),
     };
     policy::decide(stage, &Evidence { attempt, statements }, &facts)
 }

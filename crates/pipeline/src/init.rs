@@ -165,6 +165,7 @@ fn example(kind: &schema::Kind) -> &'static str {
         schema::Kind::Boolean => "true",
         schema::Kind::TextList => "[\"…\"]",
         schema::Kind::IntegerList(..) => "[10, 50]",
+        schema::Kind::Integers(..) => "{ NAME = 1 }",
         schema::Kind::Table(_) | schema::Kind::Named(_) | schema::Kind::Tables(_) | schema::Kind::Controls(_) => "",
     }
 }

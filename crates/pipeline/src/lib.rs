@@ -7,8 +7,10 @@
 
 mod advisories;
 pub mod approve;
+pub mod attestation;
 mod bundle;
 pub mod chaos;
+pub mod chaos_report;
 pub mod check;
 pub mod config;
 #[cfg(unix)]
@@ -25,6 +27,7 @@ pub mod init;
 mod inventory;
 pub mod log;
 pub mod metrics;
+pub mod observers;
 mod plants;
 pub mod playbooks;
 mod process;

@@ -8,8 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use evidence::predicates::{self, Attempt, ChaosExperiment, GateExperiment, PlantResult};
 use evidence::{Digest, Logged, Stage, Statement, Verified};
 
-use crate::chaos::wilson;
-
 /// The five metrics of one attempt; the exposure rate is over every build in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
@@ -178,27 +176,9 @@ impl Exposure {
     }
 }
 
-/// Upper end of the one-sided 95 % interval for the mean of a Poisson count (Garwood 1936), by bisection.
+/// Upper end of the one-sided 95 % interval for the mean of a Poisson count (Garwood 1936).
 fn poisson_upper(count: u64) -> f64 {
-    let tail = |mean: f64| {
-        let mut term = (-mean).exp();
-        let mut sum = term;
-        for k in 1..=count {
-            term *= mean / k as f64;
-            sum += term;
-        }
-        sum
-    };
-    let (mut low, mut high) = (count as f64, count as f64 * 2.0 + 20.0);
-    for _ in 0..100 {
-        let middle = (low + high) / 2.0;
-        if tail(middle) > 0.05 {
-            low = middle
-        } else {
-            high = middle
-        }
-    }
-    high
+    statistics::chi_squared_quantile(0.95, 2.0 * (count + 1) as f64) / 2.0
 }
 
 /// `140 ms`, `1.3 s`.
@@ -212,12 +192,12 @@ pub fn duration_text(us: u64) -> String {
 
 /// A share with its n and its 95 % interval, or the honest nothing.
 pub fn share_text(share: Option<(u64, u64)>) -> String {
-    match share.and_then(|(hits, n)| Some((hits, n, wilson(hits, n)?))) {
-        Some((hits, n, (low, high))) => format!(
+    match share.and_then(|(hits, n)| Some((hits, n, statistics::wilson(hits, n)?))) {
+        Some((hits, n, interval)) => format!(
             "{:.1} % (n {n}, 95 % {:.1}-{:.1})",
             hits as f64 * 100.0 / n as f64,
-            low * 100.0,
-            high * 100.0
+            interval.low * 100.0,
+            interval.high * 100.0
         ),
         None => "n/a (n = 0)".to_owned(),
     }

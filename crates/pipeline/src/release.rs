@@ -64,7 +64,8 @@ pub fn load_config(tree: &Path) -> Result<(PathBuf, Loaded), Error> {
         _ => Error::io("read", &path, &error),
     })?;
     let shown = tree.join(config::FILE).display().to_string();
-    let loaded = config::parse(shown.trim_start_matches("./"), &text).map_err(Error::Input)?;
+    let mut loaded = config::parse(shown.trim_start_matches("./"), &text).map_err(Error::Input)?;
+    loaded.chaos = loaded.chaos.below(&root);
     Ok((root, loaded))
 }
 
@@ -142,6 +143,18 @@ pub(crate) fn begin(options: Options) -> Result<Run, Error> {
 
 /// Keys, store and trust root of a tree, made where there are none.
 pub(crate) fn keys_and_store(options: &Options, root: &Path) -> Result<(Home, Store, TrustRoot), Error> {
+    let (home, trust_root) = keys(options, root)?;
+    let store = Store::open(root, &mut || (options.random)())?;
+    Ok((home, store, trust_root))
+}
+
+/// The log of a store, to look something up beside whoever writes it: without its lock, and without a change.
+pub(crate) fn read_log(options: &Options, root: &Path) -> Result<EvidenceLog, Error> {
+    let (home, trust_root) = keys(options, root)?;
+    EvidenceLog::read(&Store::read_only(root)?, &home, trust_root, (options.clock)())
+}
+
+fn keys(options: &Options, root: &Path) -> Result<(Home, TrustRoot), Error> {
     let home = Home::at(options.home.clone(), Some(root))?;
     let mut random = || (options.random)();
     let (trust_root, made) = home.ensure(&mut random)?;
@@ -151,8 +164,7 @@ pub(crate) fn keys_and_store(options: &Options, root: &Path) -> Result<(Home, St
             home.path.display()
         ));
     }
-    let store = Store::open(root, &mut random)?;
-    Ok((home, store, trust_root))
+    Ok((home, trust_root))
 }
 
 /// Undoes what a killed release left in a tree, and nothing more. The answer says line by line what was done.
@@ -164,8 +176,40 @@ pub fn undo(options: &Options) -> Result<(), Error> {
             .note("nothing was ever injected here: there is no store");
         return Ok(());
     }
+    if let Some(store) = Store::unwritable(&root)? {
+        return undo_unrecorded(&store, options);
+    }
     let store = Store::open(&root, &mut || (options.random)())?;
     recover(&store, options).map(|_| ())
+}
+
+/// Undoes what can be undone although the store can't be written, and says that it stays open there.
+fn undo_unrecorded(store: &Store, options: &Options) -> Result<(), Error> {
+    let failed = |error: &dyn std::fmt::Display| Error::failed("undo what an earlier release left", error);
+    let undo = store.path.join("undo");
+    chaos::process::wait_for_last_warden(&undo).map_err(|error| failed(&error))?;
+    let journal = UndoJournal::open(store.part("undo")?).map_err(|error| failed(&error))?;
+    let open = journal.pending().len();
+    let recovered = journal
+        .recover_at_start(&std::env::vars_os().collect::<Vec<_>>())
+        .map_err(|error| failed(&error))?;
+    for note in recovered.notes() {
+        options.progress.note(&format!("left by an earlier run: {note}"));
+    }
+    if open == 0 {
+        options
+            .progress
+            .note("the store can't be written, and nothing stands open in it");
+        return Ok(());
+    }
+    let done = recovered.undone.len() + recovered.left.len();
+    Err(Error::usage(
+        format!(
+            "`{}` can't be written: {done} of {open} undone, and that is not recorded",
+            store.path.display()
+        ),
+        "make it writable and run `proofmark chaos undo` again: what is undone is looked at once more, which does no harm",
+    ))
 }
 
 /// Closes an entry of the undo journal that a person answers for.

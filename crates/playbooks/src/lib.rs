@@ -20,9 +20,9 @@ pub use actuators::{Actuators, HostActuators, HttpCall, OUTPUT_BYTES_MAX, Output
 pub use check::{Flaw, PLAYBOOK_BYTES_MAX, Report, report};
 pub use journal::{Answer, RunStore, RunSummary, StoreError, Waiting, WaitingFor};
 pub use library::library;
-pub use playbook::{Playbook, STEP_EXTENSION};
+pub use playbook::{Playbook, STEP_EXTENSION, WayStep};
 pub use run::{
     COMMAND_TIMEOUT_MS_MAX, DELAY_MS_MAX, DEPTH_MAX, Inputs, PARALLEL_MAX, RUN_STEPS_MAX, RunError, RunRecord,
-    RunStatus, UnitRecord, VALUE_BYTES_MAX, WHILE_ROUNDS_MAX, run,
+    RunStatus, UnitRecord, VALUE_BYTES_MAX, WHILE_ROUNDS_MAX, run, so_far,
 };
 pub use schema::{Refusal, SchemaError, Schemas};

@@ -3,7 +3,7 @@
 //! Not here: what makes one wrong (`schema.rs`, `check.rs`), and what can be run of it (`run.rs`).
 //! Start reading at [`Playbook::parse`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -91,9 +91,63 @@ impl Playbook {
         called.collect()
     }
 
+    /// The steps on its own way when each succeeds, in order: those of parallel branches one branch after the other,
+    /// and those behind a condition whichever way it turns.
+    pub fn way(&self) -> Vec<WayStep<'_>> {
+        let mut way = Vec::new();
+        let mut seen = BTreeSet::new();
+        self.model.way(&self.model.start, false, &mut seen, &mut way);
+        way
+    }
+
     /// What of it can't be run here, each with the place and the reason.
     pub fn limits(&self) -> Vec<crate::check::Flaw> {
         crate::check::limits(&self.model)
+    }
+}
+
+/// A step on a playbook's way that something is done in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WayStep<'a> {
+    pub id: &'a str,
+    /// What it is called; its id where it has no name.
+    pub name: &'a str,
+    /// Whether only people act in it.
+    pub person: bool,
+    /// Whether it depends on a condition.
+    pub conditional: bool,
+    /// After so many milliseconds it has failed.
+    pub timeout_ms: Option<u64>,
+}
+
+impl Model {
+    fn way<'a>(&'a self, first: &'a str, conditional: bool, seen: &mut BTreeSet<&'a str>, way: &mut Vec<WayStep<'a>>) {
+        let mut at = Some(first);
+        // A step is told once, however often a loop comes back to it.
+        while let Some((id, step)) = at
+            .and_then(|at| self.steps.get_key_value(at))
+            .filter(|(id, _)| seen.insert(id))
+        {
+            let acts = match &step.kind {
+                Kind::Action { commands, .. } => Some(commands.iter().all(|command| command.kind == "manual")),
+                Kind::PlaybookAction { .. } => Some(false),
+                _ => None,
+            };
+            if let Some(person) = acts {
+                way.push(WayStep {
+                    id,
+                    name: if step.name.is_empty() { id } else { &step.name },
+                    person,
+                    conditional,
+                    timeout_ms: step.timeout,
+                });
+            }
+            let inner = conditional || !matches!(step.kind, Kind::Parallel { .. });
+            for (_, branch) in step.branches() {
+                self.way(branch, inner, seen, way);
+            }
+            at = step.on_success.as_deref().or(step.on_completion.as_deref());
+        }
     }
 }
 

@@ -147,6 +147,18 @@ pub fn run(
     Ok(record(playbook, &log, None, &scope))
 }
 
+/// How far a run came, and nothing is done.
+///
+/// # Errors
+/// When there is no such run, or its journal can't be read.
+pub fn so_far(run: &str, store: &RunStore) -> Result<RunRecord, RunError> {
+    let (playbook, _) = store.begun(run)?;
+    let waiting = store.summary(run)?.waiting;
+    let log = store.open(run)?;
+    let scope = Scope::of(&playbook.model.variables);
+    Ok(record(&playbook, &log, Some(waiting), &scope))
+}
+
 fn in_force(model: &Model, now: Timestamp) -> Result<(), String> {
     let time = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
     if model.revoked {

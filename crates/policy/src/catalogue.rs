@@ -32,8 +32,10 @@ pub fn page(id: &str) -> Option<&'static str> {
 pub struct Entry {
     /// `no-secrets`; its page is `control/no-secrets`.
     pub id: &'static str,
-    /// Where it may be asked; the floor asks it at all of them.
+    /// Where it may be asked; the floor asks it at all of them where it asks it.
     pub stages: &'static [Stage],
+    /// Whether a new trust root asks it; one that makes no sense before somebody has said something is not.
+    pub in_floor: bool,
     pub parameters: &'static [Parameter],
     /// The control's answer over all the evidence.
     pub judge: fn(&Asked) -> Judged,

@@ -9,10 +9,12 @@ use crate::catalogue::{Entry, Kind, Parameter, Setting, Tighter, controls, sever
 use crate::decide::find;
 use crate::words::{did_you_mean, names};
 
-/// What a new trust root starts with: every control, at every stage it is made for, with its defaults.
+/// What a new trust root starts with: every control but those that ask about something somebody has to name, at every
+/// stage it is made for, with its defaults.
 pub fn floor() -> Vec<ControlSpec> {
     let mut floor: Vec<ControlSpec> = controls()
         .iter()
+        .filter(|entry| entry.in_floor)
         .flat_map(|entry| {
             let parameters: BTreeMap<String, Value> = entry
                 .parameters

@@ -1,5 +1,7 @@
 //! The gate, and its preview.
 
+use std::collections::BTreeMap;
+
 use evidence::predicates::Attempt;
 use evidence::{
     ControlSpec, Logged, Observation, Outcome, Preview, Reason, Stage, Statement, Timestamp, Verdict, Verified,
@@ -26,6 +28,8 @@ pub struct Facts {
     pub now: Timestamp,
     /// The controls in force when the last attempt was promoted; `None` when none was.
     pub previous_controls: Option<Vec<ControlSpec>>,
+    /// ATT&CK techniques by the name of the fault that does them, from the catalogue of faults.
+    pub techniques: BTreeMap<String, Vec<String>>,
 }
 
 /// Whether `stage` of this attempt may be passed.
@@ -75,6 +79,7 @@ pub fn preview(observations: &[(Stage, &str, &Observation)], asked: &[ControlSpe
     let facts = Facts {
         now: Timestamp::UNIX_EPOCH,
         previous_controls: None,
+        techniques: BTreeMap::new(),
     };
     let attempt = nobody(asked);
     let history = History::new(&Evidence {

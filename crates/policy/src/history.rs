@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use evidence::predicates::{
-    self, APPROVAL, ATTEMPT, Approval, Attempt, INCIDENT, PROVENANCE, VSA, VerificationSummary, WAIVER, Waiver,
+    self, APPROVAL, ATTEMPT, Approval, Attempt, DRILL, INCIDENT, PROVENANCE, VSA, VerificationSummary, WAIVER, Waiver,
 };
 use evidence::{Context, Digest, Finding, Logged, Outcome, Role, Stage, Statement, Subject, Timestamp, Verified};
 
@@ -115,8 +115,9 @@ impl<'a> History<'a> {
                 self.begun = Some(statement.index());
             }
             self.attempts.insert(digest, attempt);
-        } else if statement.predicate_type == INCIDENT {
-            // What was done about a failure is no check, and no control sees it: it moves no verdict, neither way.
+        } else if statement.predicate_type == INCIDENT || statement.predicate_type == DRILL {
+            // What was done about a failure, and how that was rehearsed, is no check, and no control sees it: it moves
+            // no verdict, neither way.
         } else if predicates::STEP.contains(&statement.predicate_type.as_str()) {
             self.seen
                 .extend(statement.context().map(|context| Seen { statement, context }));
@@ -174,6 +175,11 @@ impl<'a> History<'a> {
             index: gate.index,
             attempt: self.attempts.get(&gate.attempt),
         })
+    }
+
+    /// The statements of every attempt and every run, in order of log index.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Seen<'a>> {
+        self.seen.iter()
     }
 
     /// This attempt's statements at `stage`, in order of log index.

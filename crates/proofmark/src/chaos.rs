@@ -21,7 +21,14 @@ pub fn run(cli: &Cli, command: &cli::Chaos, terminal: &Arc<Terminal>) -> Result<
         cli::Chaos::Plan(args) => plan(cli, args, terminal),
         cli::Chaos::Run(args) if args.ctk_compat => crate::chaos_ctk::run(args, cli.quiet, cli.verbose),
         cli::Chaos::Run(args) => experiment(cli, args, terminal),
+        cli::Chaos::Next(args) => crate::chaos_next::run(cli, args, terminal),
+        cli::Chaos::Drill(args) => crate::chaos_drill::run(cli, args, terminal),
+        cli::Chaos::Study(args) => {
+            refuse_stated_time(cli)?;
+            crate::chaos_study::run(cli, args, terminal)
+        }
         cli::Chaos::Gates(args) => crate::chaos_gates::run(cli, args, terminal),
+        cli::Chaos::Report(args) => crate::chaos_report::run(cli, args),
         cli::Chaos::Approve(args) => approve(cli, args, terminal),
         cli::Chaos::Proxy(args) => crate::chaos_proxy::run(args, terminal),
         cli::Chaos::Stop { path } => stop(path),
@@ -56,7 +63,7 @@ fn list(cli: &Cli, path: &Path, as_json: bool, terminal: &Arc<Terminal>) -> Resu
 }
 
 fn history(fault: &Rehearsed) -> String {
-    let (Some((low, high)), attempted) = (fault.interval, fault.attempted) else {
+    let (Some(interval), attempted) = (fault.interval, fault.attempted) else {
         return "never rehearsed: counts as missing".to_owned();
     };
     let median = fault
@@ -65,8 +72,8 @@ fn history(fault: &Rehearsed) -> String {
     format!(
         "{} of {attempted} ({:.0}-{:.0} %{median})",
         fault.succeeded,
-        low * 100.0,
-        high * 100.0
+        interval.low * 100.0,
+        interval.high * 100.0
     )
 }
 
@@ -76,7 +83,7 @@ fn rehearsed_json(fault: &Rehearsed) -> Value {
         "undoClass": fault.undo_class.name(),
         "attempted": fault.attempted,
         "succeeded": fault.succeeded,
-        "interval": fault.interval.map(|(low, high)| json!([low, high])),
+        "interval": fault.interval.map(|interval| json!([interval.low, interval.high])),
         "undoUsMedian": fault.undo_us_median,
     })
 }
@@ -205,7 +212,7 @@ fn plan_json(plan: &Plan) -> Value {
 }
 
 /// What is injected is injected now, whatever time somebody states.
-fn refuse_stated_time(cli: &Cli) -> Result<(), Error> {
+pub(crate) fn refuse_stated_time(cli: &Cli) -> Result<(), Error> {
     match cli.as_of {
         None => Ok(()),
         Some(_) => Err(Error::usage(
@@ -242,7 +249,7 @@ fn experiment(cli: &Cli, args: &crate::chaos_ctk::Run, terminal: &Arc<Terminal>)
 }
 
 /// The same without what a terminal would obey: a title is whoever wrote it.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let shown = |character: char| {
         if character.is_control() && character != '\n' {
             '\u{fffd}'
@@ -319,7 +326,7 @@ fn yes(it_is: bool) -> &'static str {
     if it_is { "yes" } else { "no" }
 }
 
-fn duration(us: u64) -> String {
+pub(crate) fn duration(us: u64) -> String {
     match us {
         0..1_000 => format!("{us} µs"),
         1_000..1_000_000 => format!("{:.1} ms", us as f64 / 1e3),

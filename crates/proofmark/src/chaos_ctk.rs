@@ -108,7 +108,9 @@ pub fn run(args: &Run, quiet: bool, verbose: bool) -> Result<u8, Error> {
     };
     let line = move |level: Level, text: &str| {
         if level >= least {
-            eprintln!("[{}] {text}", name(level));
+            // One write a line: whoever reads along is woken once. Nobody is left to read it when stderr is closed.
+            let line = format!("[{}] {text}\n", name(level));
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
         }
     };
     let outcome = match options(args)? {

@@ -135,11 +135,11 @@ fn answer(ran: &Ran) -> String {
     let (missed, planted) = (ran.evidence.missed(), ran.evidence.planted());
     let count = |with: fn(&PlantRun) -> bool| ran.evidence.plants.iter().filter(|run| with(run)).count();
     let rate = match ran.interval {
-        Some((low, high)) => format!(
+        Some(interval) => format!(
             "false negatives {missed} of {planted}: {:.1} % (95 % {:.1}-{:.1})",
             missed as f64 * 100.0 / planted as f64,
-            low * 100.0,
-            high * 100.0
+            interval.low * 100.0,
+            interval.high * 100.0
         ),
         None => "false negatives n/a (n = 0)".to_owned(),
     };
@@ -173,7 +173,7 @@ fn ran_json(ran: &Ran) -> Value {
         "outcome": ran.outcome(),
         "unclean": unclean,
         "missed": ran.evidence.missed(), "planted": ran.evidence.planted(),
-        "interval": ran.interval.map(|(low, high)| json!([low, high])),
+        "interval": ran.interval.map(|interval| json!([interval.low, interval.high])),
         "cleanSeconds": ran.clean_seconds, "seconds": ran.seconds,
         "logIndex": ran.index, "unlogged": ran.unlogged,
         "evidence": ran.evidence,

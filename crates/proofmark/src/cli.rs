@@ -172,14 +172,61 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The bundle's folder
+    /// The bundle's folder; or a file of attestations: Sigstore bundle, npm, PyPI, GitHub, DSSE
     pub bundle: PathBuf,
     /// Trust root; default: the one in the home folder
     #[arg(long, value_name = "FILE")]
     pub trust_root: Option<PathBuf>,
+    #[command(flatten)]
+    pub attestation: VerifyAttestation,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,
+}
+
+/// What is asked of a file of attestations.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "For a file of attestations")]
+pub struct VerifyAttestation {
+    /// Sigstore's trusted_root.json: which authorities and logs count
+    #[arg(long, value_name = "FILE")]
+    pub trusted_root: Option<PathBuf>,
+    /// What was signed, or what the statement is about
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["digest", "any_subject"])]
+    pub artifact: Option<PathBuf>,
+    /// Its digest: sha256:HEX, sha384:HEX or sha512:HEX
+    #[arg(long, value_name = "DIGEST", conflicts_with = "any_subject")]
+    pub digest: Option<String>,
+    /// Read a statement about whatever it is about
+    #[arg(long)]
+    pub any_subject: bool,
+    /// The name in the signing certificate
+    #[arg(long, value_name = "NAME", conflicts_with = "certificate_identity_regexp")]
+    pub certificate_identity: Option<String>,
+    /// A pattern for the whole name
+    #[arg(long, value_name = "REGEXP")]
+    pub certificate_identity_regexp: Option<String>,
+    /// The identity provider that vouched for the name
+    #[arg(long, value_name = "URL", conflicts_with = "certificate_oidc_issuer_regexp")]
+    pub certificate_oidc_issuer: Option<String>,
+    /// A pattern for the whole URL of the identity provider
+    #[arg(long, value_name = "REGEXP")]
+    pub certificate_oidc_issuer_regexp: Option<String>,
+    /// Whoever the trusted root vouches for; you judge the name that is printed
+    #[arg(long)]
+    pub any_identity: bool,
+    /// The public key it was signed with (PEM), instead of an identity
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Accept this type of predicate only; of several attestations, pass over the others
+    #[arg(long, value_name = "TYPE")]
+    pub predicate_type: Option<String>,
+    /// Transparency logs that must hold it
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub log_entries_min: usize,
+    /// Certificate transparency logs that must have seen its certificate
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub scts_min: usize,
 }
 
 #[derive(Debug, Subcommand)]
@@ -215,8 +262,16 @@ pub enum Chaos {
     /// Run an experiment against declared targets; everything is undone on every way out
     #[cfg(unix)]
     Run(crate::chaos_ctk::Run),
+    /// Say which experiment to run next, and why; run nothing
+    Next(crate::chaos_next::ChaosNext),
+    /// Rehearse a playbook with people, and write the after-action record
+    Drill(crate::chaos_drill::ChaosDrill),
+    /// Run two experiments many times, in an order that chance drew, and say whether they differ; goes on where it stopped
+    Study(ChaosStudy),
     /// Plant known-bad commits, dependencies and artifacts in a throwaway branch, and count what the gates miss
     Gates(ChaosGates),
+    /// Tell what was attacked, how often, what was noticed, and how sure that is: from the log's statements alone
+    Report(crate::chaos_report::ReportArgs),
     /// Approve an experiment as it is, with the approver's keys and until a day
     Approve(ChaosApprove),
     /// Stop the experiment that runs here, and wait until everything is undone
@@ -261,6 +316,21 @@ pub struct ChaosFile {
     /// Folder of proofmark.toml
     #[arg(long, default_value = ".", value_name = "FOLDER")]
     pub path: PathBuf,
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ChaosStudy {
+    /// The study: `proofmark explain study` has its keys
+    pub file: PathBuf,
+    /// Folder of proofmark.toml
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    pub path: PathBuf,
+    /// Print what would run, in which order, and what it can find; do nothing
+    #[arg(long)]
+    pub plan: bool,
     /// One JSON document on stdout
     #[arg(long)]
     pub json: bool,
@@ -383,7 +453,7 @@ pub enum What {
 }
 
 /// A time, or a day alone.
-fn time(text: &str) -> Result<evidence::Timestamp, String> {
+pub fn time(text: &str) -> Result<evidence::Timestamp, String> {
     text.parse::<evidence::Timestamp>()
         .or_else(|_| format!("{text}T00:00:00Z").parse())
         .map_err(|_| "write it like 2027-01-31T00:00:00Z or 2027-01-31".to_owned())

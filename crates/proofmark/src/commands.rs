@@ -66,7 +66,7 @@ pub fn helper_process() -> Option<ExitCode> {
     pipeline::helper_process(std::env::args().skip(1)).map(ExitCode::from)
 }
 
-fn clock(cli: &Cli) -> Clock {
+pub(crate) fn clock(cli: &Cli) -> Clock {
     let stated = cli.as_of;
     Arc::new(move || {
         let now = pipeline::now();
@@ -77,11 +77,11 @@ fn clock(cli: &Cli) -> Clock {
     })
 }
 
-fn random() -> Random {
+pub(crate) fn random() -> Random {
     Arc::new(pipeline::random_seed)
 }
 
-fn home(cli: &Cli) -> Result<PathBuf, Error> {
+pub(crate) fn home(cli: &Cli) -> Result<PathBuf, Error> {
     let named = |name| {
         std::env::var_os(name)
             .filter(|value| !value.is_empty())
@@ -236,7 +236,7 @@ fn release(cli: &Cli, args: &cli::Release, terminal: &Arc<Terminal>) -> Result<u
 }
 
 /// A path as seen from the working directory.
-fn relative(path: &Path) -> String {
+pub(crate) fn relative(path: &Path) -> String {
     let here = std::env::current_dir()
         .and_then(|here| here.canonicalize())
         .unwrap_or_default();
@@ -317,6 +317,9 @@ fn run_step(cli: &Cli, args: &cli::Run, terminal: &Arc<Terminal>) -> Result<u8, 
 }
 
 fn verify_bundle(cli: &Cli, args: &cli::Verify, terminal: &Terminal) -> Result<u8, Error> {
+    if args.bundle.is_file() {
+        return crate::attestation::run(&args.bundle, &args.attestation, args.json, clock(cli)().utc, terminal);
+    }
     let path = match &args.trust_root {
         Some(path) => path.clone(),
         None => home(cli)?.join("trust-root.json"),

@@ -2,11 +2,16 @@
 //!
 //! Start reading at [`cli`]; what people see is in [`render`].
 
+mod attestation;
 mod chaos;
 #[cfg(unix)]
 mod chaos_ctk;
+mod chaos_drill;
 mod chaos_gates;
+mod chaos_next;
 mod chaos_proxy;
+mod chaos_report;
+mod chaos_study;
 mod cli;
 mod commands;
 mod playbook;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use pipeline::Error;
-use pipeline::playbooks::{self, Answer, Inputs, Options, RunRecord, RunStatus, Waiting, WaitingFor};
+use pipeline::playbooks::{self, Answer, Inputs, Options, RunRecord, RunStatus, Waiting, asked};
 use serde_json::json;
 
 use crate::cli::Cli;
@@ -126,7 +126,12 @@ pub fn main(cli: &Cli, command: &Playbook, terminal: &Arc<Terminal>) -> Result<(
     }
 }
 
-fn options(cli: &Cli, path: &std::path::Path, hosts: &[String], terminal: &Arc<Terminal>) -> Result<Options, Error> {
+pub(crate) fn options(
+    cli: &Cli,
+    path: &std::path::Path,
+    hosts: &[String],
+    terminal: &Arc<Terminal>,
+) -> Result<Options, Error> {
     let tree = path.canonicalize().map_err(|error| Error::io("open", path, &error))?;
     Ok(Options {
         release: crate::commands::options(cli, &tree, terminal, evidence::Stage::Production)?,
@@ -141,7 +146,7 @@ fn absolute(file: &str) -> Result<PathBuf, Error> {
 }
 
 /// `renew-certificate-20261124T101500Z`
-fn run_name(file: &str, now: impl std::fmt::Display) -> String {
+pub(crate) fn run_name(file: &str, now: impl std::fmt::Display) -> String {
     let stem = std::path::Path::new(file)
         .file_stem()
         .unwrap_or_default()
@@ -156,7 +161,7 @@ fn run_name(file: &str, now: impl std::fmt::Display) -> String {
 }
 
 /// `role=web` as `__role__` and `web`.
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it like name=value")?;
     let name = if name.starts_with("__") {
         name.to_owned()
@@ -221,7 +226,7 @@ fn check(files: &[String], as_json: bool) -> Result<(u8, String), Error> {
     Ok((u8::from(!valid), text))
 }
 
-fn told(record: &RunRecord, as_json: bool) -> (u8, String) {
+pub(crate) fn told(record: &RunRecord, as_json: bool) -> (u8, String) {
     let (code, status, waiting): (u8, String, &[Waiting]) = match &record.status {
         RunStatus::Succeeded => (0, "succeeded".to_owned(), &[]),
         RunStatus::Failed { reason } => (1, format!("failed: {reason}"), &[]),
@@ -249,19 +254,6 @@ fn told(record: &RunRecord, as_json: bool) -> (u8, String) {
     lines.push(format!("run `{}` of `{}` {status}", record.run, record.playbook));
     lines.extend(waiting.iter().map(|place| asked(&record.run, place)));
     (code, lines.join("\n"))
-}
-
-fn asked(run: &str, place: &Waiting) -> String {
-    // The step is the part before the command's number.
-    let step = place.unit.rsplit('/').nth(1).unwrap_or(&place.unit);
-    let no = match place.kind {
-        WaitingFor::Answer => "`--no` to refuse",
-        WaitingFor::Settlement => "`--no` if it didn't happen",
-    };
-    format!(
-        "{}\nhint: `proofmark playbook approve {run} {step} --by NAME`, with {no}",
-        place.instructions
-    )
 }
 
 fn list(path: &std::path::Path, as_json: bool) -> Result<(u8, String), Error> {

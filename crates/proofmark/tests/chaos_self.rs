@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chaos::{Drill, UndoJournal, Undone};
+use chaos::{Rehearsal, UndoJournal, Undone};
 use common::{Shop, turn};
 use testkit::SimStorage;
 
@@ -18,6 +18,7 @@ const TIME_LEFT: Duration = Duration::from_secs(60);
 /// Which fault, what is asked while it holds, the answer's exit code, and a word of it.
 const REFUSALS: &[(&str, &[&str], i32, &str)] = &[
     ("artifact-tampered", &["release", "--to", "integration"], 4, "changed"),
+    ("attestation-expired", &["log", "fsck"], 4, "log entry"),
     ("attestation-forged", &["log", "fsck"], 4, "log entry"),
     ("attestation-missing", &["log", "fsck"], 4, "has lost its envelope"),
     ("attestation-other-subject", &["log", "fsck"], 4, "log entry"),
@@ -55,7 +56,7 @@ fn proofmark_refuses_under_each_fault_on_its_evidence_and_holds_after_the_undo()
         let before = evidence(&shop.tree);
         let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).expect("a journal");
         let fault = format!("id = \"{id}\"\ntarget = \"own\"\n");
-        let mut drill = Drill::new(&fault, &targets, TIME_LEFT).expect("a fault");
+        let mut drill = Rehearsal::new(&fault, &targets, TIME_LEFT).expect("a fault");
         drill.plan(&journal).unwrap_or_else(|reason| panic!("{id}: {reason}"));
         drill
             .inject(&journal, Path::new(""))
@@ -101,7 +102,7 @@ fn a_poisoned_or_stale_feed_is_no_clean_one() {
     // The second release of a machine compares with the first, and says so before it reads the database.
     for (fault, code, says) in [(poisoned, 2, "pins"), (stale, 3, "no longer holds `advisory")] {
         let journal = UndoJournal::open(Arc::new(SimStorage::new(1))).expect("a journal");
-        let mut drill = Drill::new(&fault, &targets, TIME_LEFT).expect("a fault");
+        let mut drill = Rehearsal::new(&fault, &targets, TIME_LEFT).expect("a fault");
         drill.plan(&journal).expect("it can bite");
         drill.inject(&journal, Path::new("")).expect("injected");
         assert_ne!(feed(), before, "{fault}");

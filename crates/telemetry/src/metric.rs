@@ -8,16 +8,24 @@
 pub fn metric(text: &str, name: &str) -> Option<f64> {
     text.lines()
         .filter_map(sample)
-        .filter(|(sampled, _)| *sampled == name)
-        .map(|(_, value)| value)
+        .filter(|(sampled, _, _)| *sampled == name)
+        .map(|(_, _, value)| value)
         .fold(None, |sum, value| {
             let finite = if value.is_finite() { value } else { 0.0 };
             Some(sum.unwrap_or(0.0) + finite)
         })
 }
 
-/// Name and value of one line, or `None` when it is a comment, blank or no sample.
-fn sample(line: &str) -> Option<(&str, f64)> {
+/// Labels and value of every sample of `name` in `text`. Labels that can't be read end there.
+pub(crate) fn series<'t>(text: &'t str, name: &'t str) -> impl Iterator<Item = (Vec<(&'t str, String)>, f64)> {
+    text.lines()
+        .filter_map(sample)
+        .filter(move |(sampled, _, _)| *sampled == name)
+        .map(|(_, braces, value)| (labels(braces), value))
+}
+
+/// Name, labels with their braces and value of one line, or `None` when it is a comment, blank or no sample.
+fn sample(line: &str) -> Option<(&str, &str, f64)> {
     let line = line.trim_start();
     if line.starts_with('#') {
         return None;
@@ -31,12 +39,53 @@ fn sample(line: &str) -> Option<(&str, f64)> {
         line.split_at(end)
     };
     let rest = rest.trim_start();
-    let value = if rest.starts_with('{') {
-        &rest[labels_end(rest)?..]
+    let (braces, value) = if rest.starts_with('{') {
+        rest.split_at(labels_end(rest)?)
     } else {
-        rest
+        ("", rest)
     };
-    Some((name, value.split_ascii_whitespace().next()?.parse().ok()?))
+    Some((name, braces, value.split_ascii_whitespace().next()?.parse().ok()?))
+}
+
+/// Names and values of `{a="b",c="d"}`, as far as they can be read; a quoted metric name among them is none.
+fn labels(braces: &str) -> Vec<(&str, String)> {
+    let mut found = Vec::new();
+    let mut rest = braces.strip_prefix('{').unwrap_or_default();
+    loop {
+        rest = rest.trim_start_matches([',', ' ', '\t']);
+        if let Some((_, after)) = quoted(rest)
+            && !after.trim_start().starts_with('=')
+        {
+            rest = after;
+            continue;
+        }
+        let Some((name, after)) = rest.split_once('=') else {
+            return found;
+        };
+        let Some((value, after)) = quoted(after.trim_start()) else {
+            return found;
+        };
+        found.push((name.trim().trim_matches('"'), value));
+        rest = after;
+    }
+}
+
+/// The text between the quotes that `text` begins with, and what stands behind them.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let inside = text.strip_prefix('"')?;
+    let mut value = String::new();
+    let mut chars = inside.char_indices();
+    while let Some((at, char)) = chars.next() {
+        match char {
+            '"' => return Some((value, &inside[at + 1..])),
+            '\\' => value.push(match chars.next()?.1 {
+                'n' => '\n',
+                other => other,
+            }),
+            other => value.push(other),
+        }
+    }
+    None
 }
 
 /// Where the braces at the start of `text` end. A `}` within quotes doesn't end them.
@@ -83,10 +132,36 @@ mod tests {
         check("  a\t7\r\n", "a", Some(7.0));
     }
 
+    #[test]
+    fn reads_labels() {
+        let check = |text: &str, expect: &[(&str, &str)]| {
+            let got: Vec<_> = series(text, "a").map(|(labels, _)| labels).collect();
+            let expect: Vec<_> = expect
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect();
+            assert_eq!(got, [expect], "{text}");
+        };
+        check("a 1", &[]);
+        check("a{} 1", &[]);
+        check("a{x=\"1\", y = \"}\\\\\\\"\\n,\",} 1", &[("x", "1"), ("y", "}\\\"\n,")]);
+        check(
+            "{\"a\",x=\"1\",\"http.code\"=\"2\"} 1",
+            &[("x", "1"), ("http.code", "2")],
+        );
+        check("a{x=\"1\",words} 1", &[("x", "1")]);
+    }
+
     proptest::proptest! {
         #[test]
         fn never_panics(text in "\\PC*", name in "\\PC{0,8}") {
             metric(&text, &name);
+            series(&text, &name).count();
+        }
+
+        #[test]
+        fn never_panics_on_labels(inside in "[a=\"\\\\,{} ]{0,24}") {
+            series(&format!("a{{{inside}}} 1"), "a").count();
         }
 
         #[test]

@@ -3,21 +3,18 @@
 //! Who owns a log file owns what is read here: lines can be forged, held back or removed. A line that never
 //! comes is the same as a service that is silent, which is why detectors are self-tested and runs are bounded.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use evidence::Gap;
 use serde_json::{Value, json};
 
 use crate::Event;
+use crate::follow::{Follow, Piece};
+use crate::lines::Lines;
 
 /// A longer line is not read: it counts as one gap, and reading goes on behind it.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
-
-/// At most so many bytes of one file are read in one poll; the rest comes with the next.
-pub const POLL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Reads lines as they are added to some files: one JSON object a line, other text as `{"message": …}`.
 ///
@@ -39,7 +36,7 @@ impl LogTail {
     #[must_use]
     pub fn skip_to_end(mut self) -> Self {
         for follower in &mut self.followers {
-            follower.skip_to_end();
+            follower.file.skip_to_end();
         }
         self
     }
@@ -62,121 +59,42 @@ impl LogTail {
 /// One file being followed.
 struct Follower {
     source: String,
-    path: PathBuf,
-    open: Option<Open>,
-    /// The line that has not ended yet; empty while `skipping`.
-    partial: Vec<u8>,
-    /// Within a line that is too long: nothing is kept until it ends.
-    skipping: bool,
+    file: Follow,
+    lines: Lines,
     too_long: u64,
     /// Why the file could not be read the last time, if so.
     unreadable: Option<String>,
-}
-
-/// The file that is behind the path, or was when it was opened.
-struct Open {
-    file: File,
-    identity: (u64, u64),
-    offset: u64,
 }
 
 impl Follower {
     fn new((source, path): (String, PathBuf)) -> Self {
         Follower {
             source,
-            path,
-            open: None,
-            partial: Vec::new(),
-            skipping: false,
+            file: Follow::new(path),
+            lines: Lines::new(LINE_BYTES_MAX),
             too_long: 0,
             unreadable: None,
         }
     }
 
-    fn skip_to_end(&mut self) {
-        let Ok(Some(mut open)) = Open::at(&self.path) else {
-            return;
-        };
-        open.offset = open.file.metadata().map_or(0, |metadata| metadata.len());
-        self.open = Some(open);
-    }
-
     fn poll(&mut self, now: Duration, events: &mut Vec<Event>) {
-        self.unreadable = self.read_new(now, events).err().map(|error| error.to_string());
-    }
-
-    /// Reads what is new in the open file, then in the file that has taken its place, if one has.
-    fn read_new(&mut self, now: Duration, events: &mut Vec<Event>) -> io::Result<()> {
-        if self.open.is_none() {
-            self.open = Open::at(&self.path)?;
-        }
-        let Some(open) = &mut self.open else { return Ok(()) };
-        if open.file.metadata()?.len() < open.offset {
-            // Cut short: what is there now was written after the cut.
-            open.offset = 0;
-            self.partial.clear();
-            self.skipping = false;
-        }
-        let bytes = open.read()?;
-        let drained = bytes.len() < POLL_BYTES_MAX;
-        self.split(&bytes, now, events);
-        if drained && self.replaced()? {
-            // A renamed file gets no more lines once its writer has opened the new one; its last, unfinished line
-            // is one all the same.
-            self.end_line(now, events);
-            self.open = Open::at(&self.path)?;
-            let bytes = match &mut self.open {
-                Some(open) => open.read()?,
-                None => Vec::new(),
-            };
-            self.split(&bytes, now, events);
-        }
-        Ok(())
-    }
-
-    /// True when another file is behind the path than the open one. A path with no file behind it waits.
-    fn replaced(&self) -> io::Result<bool> {
-        let Some(open) = &self.open else { return Ok(false) };
-        match fs::metadata(&self.path) {
-            Ok(metadata) => Ok(identity(&metadata) != open.identity),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn split(&mut self, mut bytes: &[u8], now: Duration, events: &mut Vec<Event>) {
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            self.keep(&bytes[..end]);
-            self.end_line(now, events);
-            bytes = &bytes[end + 1..];
-        }
-        self.keep(bytes);
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.skipping {
-            return;
-        }
-        if self.partial.len() + bytes.len() > LINE_BYTES_MAX {
-            self.too_long += 1;
-            self.skipping = true;
-            self.partial.clear();
-        } else {
-            self.partial.extend_from_slice(bytes);
-        }
-    }
-
-    fn end_line(&mut self, now: Duration, events: &mut Vec<Event>) {
-        self.skipping = false;
-        let line = std::mem::take(&mut self.partial);
-        let line = line.trim_ascii();
-        if !line.is_empty() {
-            events.push(Event {
-                source: self.source.clone(),
+        let (lines, source, too_long) = (&mut self.lines, &self.source, &mut self.too_long);
+        let mut take = |line: Option<&[u8]>| match line {
+            None => *too_long += 1,
+            Some([]) => {}
+            Some(line) => events.push(Event {
+                source: source.clone(),
                 boottime: now,
                 fields: fields(line),
-            });
-        }
+            }),
+        };
+        let read = self.file.poll(&mut |piece| match piece {
+            Piece::Bytes(bytes) => lines.push(bytes, &mut take),
+            Piece::Cut => lines.cut(),
+            // The last, unfinished line of a renamed file is one all the same.
+            Piece::Replaced => lines.end(&mut take),
+        });
+        self.unreadable = read.err().map(|error| error.to_string());
     }
 
     fn gaps(&self) -> Vec<Gap> {
@@ -204,51 +122,11 @@ impl Follower {
     }
 }
 
-impl Open {
-    /// The file at `path` from its beginning; `None` where there is none.
-    fn at(path: &Path) -> io::Result<Option<Open>> {
-        match File::open(path) {
-            Ok(file) => {
-                let identity = identity(&file.metadata()?);
-                Ok(Some(Open {
-                    file,
-                    identity,
-                    offset: 0,
-                }))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Up to [`POLL_BYTES_MAX`] bytes from where the last read ended.
-    fn read(&mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.file.seek(SeekFrom::Start(self.offset))?;
-        self.file.by_ref().take(POLL_BYTES_MAX as u64).read_to_end(&mut bytes)?;
-        self.offset += bytes.len() as u64;
-        Ok(bytes)
-    }
-}
-
 fn fields(line: &[u8]) -> Value {
     match serde_json::from_slice(line) {
         Ok(value @ Value::Object(_)) => value,
         _ => json!({ "message": String::from_utf8_lossy(line) }),
     }
-}
-
-/// What tells two files behind one path apart.
-#[cfg(unix)]
-fn identity(metadata: &Metadata) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
-}
-
-/// Without inode numbers only a cut is seen, not a replacement.
-#[cfg(not(unix))]
-fn identity(_: &Metadata) -> (u64, u64) {
-    (0, 0)
 }
 
 #[cfg(test)]
@@ -257,6 +135,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::follow::POLL_BYTES_MAX;
 
     struct Log {
         folder: tempfile::TempDir,

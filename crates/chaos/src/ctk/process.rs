@@ -165,8 +165,9 @@ impl Group {
 
     fn wait(&mut self, deadline: Option<Instant>, stop: &dyn Fn() -> Option<Raise>) -> Result<i64, Raise> {
         let mut pause_us = 20;
+        // A program that has closed its output has mostly ended too: what tells its end is opened for the others.
         #[cfg(target_os = "linux")]
-        let exit = super::exit_linux::Exit::of(&self.0);
+        let mut exit = None;
         loop {
             let ended = self.0.try_wait();
             if let Some(status) = ended.map_err(|error| Raise::error("OSError", error.to_string()))? {
@@ -175,8 +176,11 @@ impl Group {
             }
             check(deadline, stop)?;
             #[cfg(target_os = "linux")]
-            if exit.as_ref().is_some_and(|exit| exit.wait(slice(deadline))) {
-                continue;
+            {
+                let exit = exit.get_or_insert_with(|| super::exit_linux::Exit::of(&self.0));
+                if exit.as_ref().is_some_and(|exit| exit.wait(slice(deadline))) {
+                    continue;
+                }
             }
             std::thread::sleep(Duration::from_micros(pause_us));
             pause_us = (pause_us * 2).min(EXIT_POLL_US_MAX);

@@ -11,6 +11,7 @@
 //! one that is called `proofmark-…`, are ever registered, or removed.
 
 mod format;
+mod rehearsed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -26,6 +27,8 @@ use serde_json::Value;
 use crate::fault::UndoClass;
 use crate::strike::{self, Undone};
 use format::{Class, HEADER, Record, Step};
+
+pub use rehearsed::PastUndo;
 
 /// The journal's file in its storage.
 pub const PATH: &str = "undo.journal";
@@ -362,6 +365,11 @@ impl UndoJournal {
         contents.entries.into_values().collect()
     }
 
+    /// How faults were undone after their supervisor's death, as far as this journal's folder has kept it.
+    pub fn rehearsals(storage: &dyn Storage) -> Vec<PastUndo> {
+        rehearsed::read(storage)
+    }
+
     /// Closes an entry whose undo can't be had any more, because a person says so: its target is gone for good, or was
     /// put right by hand.
     pub fn leave(&self, id: EntryId) -> Result<JournalEntry, JournalError> {
@@ -419,7 +427,13 @@ impl UndoJournal {
             if entry.state != State::Undoing {
                 recorded = self.advance(entry.id, State::Undoing);
             }
-            match recovery.undo(&entry) {
+            let begun = Instant::now();
+            let answer = recovery.undo(&entry);
+            // What was planned only was never in force: taking it back shows nothing.
+            if entry.state != State::Planned {
+                rehearsed::note(self.shared.storage.as_ref(), &entry, answer.is_ok(), begun.elapsed());
+            }
+            match answer {
                 Ok(undone) => {
                     let closed = recorded.and_then(|()| self.advance(entry.id, State::last(entry.undo_class, &undone)));
                     if let Err(error) = closed {
@@ -731,6 +745,43 @@ mod tests {
             &BTreeMap::new(),
             &BTreeMap::new(),
         )
+    }
+
+    #[test]
+    fn an_undo_after_death_is_kept_for_the_figures() {
+        let storage = Arc::new(SimStorage::new(1));
+        let journal = open(&storage);
+        let steps = [State::Injecting, State::Injected];
+        let injected = |class| {
+            let id = plan(&journal, class).unwrap();
+            steps.iter().for_each(|step| journal.advance(id, *step).unwrap());
+        };
+        plan(&journal, UndoClass::Journaled).unwrap();
+        injected(UndoClass::Journaled);
+        injected(UndoClass::Irreversible);
+        let kept = || UndoJournal::rehearsals(storage.as_ref());
+        assert_eq!(kept(), []);
+        struct Fails;
+        impl Recovery for Fails {
+            fn undo(&mut self, _: &JournalEntry) -> Result<Undone, String> {
+                Err("it does not answer".to_owned())
+            }
+            fn remove_scratch(&mut self, _: &Path) -> Result<(), String> {
+                Ok(())
+            }
+        }
+        for _ in 0..3 {
+            journal.recover(&mut Fails).unwrap();
+        }
+        let undone = |kept: &[PastUndo]| kept.iter().map(|each| each.undone).collect::<Vec<_>>();
+        // What was only planned counts once it was tried again: by then it may have been in force.
+        assert!(!undone(&kept()).contains(&true));
+        journal.recover(&mut Obedient::default()).unwrap();
+        journal.compact().unwrap();
+        assert!(!undone(&kept()).contains(&false));
+        assert!(kept().iter().all(|each| each.fault == "fault"));
+        storage.append("rehearsed", b"{\"entry\":9").unwrap();
+        assert_eq!(kept().len(), undone(&kept()).len());
     }
 
     /// From every state, exactly the steps that [`State::next`] allows can be recorded.

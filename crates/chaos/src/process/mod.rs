@@ -15,12 +15,13 @@
 //! ```text
 //! PROGRAM __worker --control-fd FD [--link NAME FD UPSTREAM]…
 //! PROGRAM __holder --control-fd FD
-//! PROGRAM __warden --control-fd FD --lock-fd FD --supervisor PID --journal FOLDER
+//! PROGRAM __warden --control-fd FD --lock-fd FD --supervisor PID --journal FOLDER [--api-fd FD]
 //! ```
 //!
 //! What somebody who may signal these processes can do: kill the worker (its faults end, the run is unknown), kill
 //! the warden (undoing falls to the next start). Whoever can write the journal: see [`crate::journal`].
 
+mod api;
 mod helper;
 mod holder;
 mod warden;
@@ -29,6 +30,7 @@ mod worker;
 
 use std::io;
 
+pub use api::StopApi;
 pub use holder::{Holder, Holders, holder_main};
 pub use warden::{Warden, wait_for_last_warden, warden_main};
 pub use worker::{Worker, worker_main};

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use rustix::fs::FlockOperation;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::ProcessError;
+use super::api::{Api, StopApi, Switch};
 use super::helper::{Helper, Start, inherited};
 use super::wire::{self, Answer, Ask, Request, Response, VERSION};
 use super::worker::Worker;
@@ -40,6 +42,8 @@ const RETRY_PAUSE_MS: u64 = 200;
 const KILL_MS_MAX: u64 = 1_000;
 /// How long the next start waits for the last warden, in milliseconds.
 const CLEARING_MS_MAX: u64 = 10_000;
+/// How often it looks meanwhile whether that one is stopped, in milliseconds.
+const STOPPED_LOOK_MS: u64 = 200;
 
 /// The supervisor's handle of the warden. Dropping it lets the warden go without doing anything: that is for a
 /// supervisor that ends in good order. One that dies drops nothing.
@@ -53,6 +57,16 @@ impl Warden {
     ///
     /// It blocks until the warden stands: some milliseconds.
     pub fn spawn(exe: &Path, journal_root: &Path, worker: &Worker) -> Result<Warden, ProcessError> {
+        Warden::serving(exe, journal_root, worker, None)
+    }
+
+    /// The same with the kill switch served over HTTP.
+    pub fn serving(
+        exe: &Path,
+        journal_root: &Path,
+        worker: &Worker,
+        api: Option<StopApi>,
+    ) -> Result<Warden, ProcessError> {
         let failed = |reason| ProcessError::Start { role: ROLE, reason };
         // Taken here and inherited, so that there is no moment in which a supervisor can die unwatched and the next
         // one not wait for what follows.
@@ -61,7 +75,7 @@ impl Warden {
         let Some(journal) = journal_root.to_str() else {
             return Err(failed(io::Error::other("the journal's folder is not UTF-8")));
         };
-        let args = vec![
+        let mut args = vec![
             "--lock-fd".to_owned(),
             lock.as_raw_fd().to_string(),
             "--supervisor".to_owned(),
@@ -69,15 +83,26 @@ impl Warden {
             "--journal".to_owned(),
             journal.to_owned(),
         ];
+        let mut inherited = vec![lock.as_raw_fd()];
+        if let Some(api) = &api {
+            args.extend(["--api-fd".to_owned(), api.listener.as_raw_fd().to_string()]);
+            inherited.push(api.listener.as_raw_fd());
+        }
         let helper = Arc::new(Helper::start(Start {
             role: ROLE,
             exe,
             args,
-            inherited: vec![lock.as_raw_fd()],
+            inherited,
             dies_with_parent: false,
             farewell: Some(Ask::StandDown),
         })?);
         let warden = Warden { helper };
+        if let Some(api) = api {
+            warden.done(Ask::Serve {
+                token: api.token.to_string(),
+                stop_socket: api.stop_socket.to_string_lossy().into_owned(),
+            })?;
+        }
         warden.guard(worker.pid())?;
         worker.attach(&warden.helper);
         Ok(warden)
@@ -147,18 +172,38 @@ fn watch(args: &[String]) -> Result<(), String> {
     let control = UnixStream::from(inherited(parsed.control)?);
     // Held to the very end of the process, by being open.
     let _lock = inherited(parsed.lock)?;
-    let mut guarded = Vec::new();
-    match listen(control, parsed.supervisor, &mut guarded) {
-        End::StandDown => return Ok(()),
-        End::Lost => {}
+    let mut watched = Watched {
+        supervisor: parsed.supervisor,
+        journal: Path::new(parsed.journal),
+        guarded: Vec::new(),
+        socket: parsed.api.map(inherited).transpose()?.map(TcpListener::from),
+        switch: Switch::new(),
+        api: None,
+    };
+    let end = watched.listen(control);
+    let done = match end {
+        End::StandDown => Ok(()),
+        End::Lost => watched.clear(),
         // It still runs: before anything is undone it must not be able to inject any more.
-        End::Overdue => kill_supervisor(parsed.supervisor),
+        End::Overdue => {
+            kill_process(parsed.supervisor);
+            watched.clear()
+        }
+    };
+    watched.switch.disarmed();
+    if let Some(api) = watched.api.take() {
+        api.stop();
     }
-    for process in &guarded {
+    done
+}
+
+/// Ends what must not go on, and undoes everything.
+fn clear(guarded: &[OwnedFd], journal: &Path) -> Result<(), String> {
+    for process in guarded {
         kill(process);
     }
     let failed = |error: &dyn std::fmt::Display| error.to_string();
-    let storage = DiskStorage::open(Path::new(parsed.journal)).map_err(|error| failed(&error))?;
+    let storage = DiskStorage::open(journal).map_err(|error| failed(&error))?;
     let journal = UndoJournal::open(Arc::new(storage)).map_err(|error| failed(&error))?;
     let begun = Instant::now();
     let mut recovered = journal.recover_at_start(&[]).map_err(|error| failed(&error))?;
@@ -179,17 +224,19 @@ struct Parsed<'a> {
     lock: &'a str,
     supervisor: u32,
     journal: &'a str,
+    api: Option<&'a str>,
 }
 
-/// `--control-fd FD --lock-fd FD --supervisor PID --journal FOLDER`
+/// `--control-fd FD --lock-fd FD --supervisor PID --journal FOLDER [--api-fd FD]`
 fn parse(args: &[String]) -> Result<Parsed<'_>, String> {
-    let (mut control, mut lock, mut supervisor, mut journal) = (None, None, None, None);
+    let (mut control, mut lock, mut supervisor, mut journal, mut api) = (None, None, None, None, None);
     for pair in args.chunks(2) {
         match pair {
             [key, value] if key == "--control-fd" => control = Some(value.as_str()),
             [key, value] if key == "--lock-fd" => lock = Some(value.as_str()),
             [key, value] if key == "--supervisor" => supervisor = value.parse().ok(),
             [key, value] if key == "--journal" => journal = Some(value.as_str()),
+            [key, value] if key == "--api-fd" => api = Some(value.as_str()),
             other => return Err(format!("`{}` is not known here", other.join(" "))),
         }
     }
@@ -198,6 +245,7 @@ fn parse(args: &[String]) -> Result<Parsed<'_>, String> {
         lock: lock.ok_or("`--lock-fd` is missing")?,
         supervisor: supervisor.ok_or("`--supervisor` is missing")?,
         journal: journal.ok_or("`--journal` is missing")?,
+        api,
     })
 }
 
@@ -220,91 +268,125 @@ struct Armed {
 
 impl Armed {
     /// True once the supervisor has had its time. Boot time, which goes on while the machine sleeps.
-    fn is_overdue(&mut self) -> bool {
+    fn is_overdue(&mut self, switch: &Switch) -> bool {
         let now = host::now().boottime;
         let grace = Duration::from_millis(GRACE_MS);
-        if self.thrown.is_none()
-            && self
-                .kill_switch
-                .as_ref()
-                .is_some_and(|path| fs::symlink_metadata(path).is_ok())
-        {
+        let file = self.kill_switch.as_ref();
+        let is_thrown = || switch.thrown_at().is_some() || file.is_some_and(|path| fs::symlink_metadata(path).is_ok());
+        if self.thrown.is_none() && is_thrown() {
             self.thrown = Some(now);
         }
         now > self.deadline + grace || self.thrown.is_some_and(|thrown| now > thrown + grace)
     }
 }
 
-/// Answers the supervisor until it takes its leave, or is lost.
-fn listen(mut control: UnixStream, supervisor: u32, guarded: &mut Vec<OwnedFd>) -> End {
-    if control.set_read_timeout(Some(Duration::from_millis(LOOK_MS))).is_err() {
-        return End::Lost;
-    }
-    // Monotonic time stands still while the machine sleeps, so waking up is no silence.
-    let mut heard = Instant::now();
-    let mut armed: Option<Armed> = None;
-    loop {
-        if armed.as_mut().is_some_and(Armed::is_overdue) {
-            return End::Overdue;
-        }
-        let request = match wire::read::<Request>(&mut control) {
-            Ok(Some(request)) if request.v == VERSION => request,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::TimedOut => {
-                let silent = heard.elapsed();
-                let limit = if is_stopped(supervisor) {
-                    STOPPED_MS_MAX
-                } else {
-                    SILENT_MS_MAX
-                };
-                if silent > Duration::from_millis(limit) {
-                    return End::Lost;
-                }
-                continue;
-            }
-            _ => return End::Lost,
-        };
-        heard = Instant::now();
-        let farewell = request.ask == Ask::StandDown;
-        let answer = match request.ask {
-            Ask::Ping | Ask::StandDown => Answer::Done,
-            Ask::Guard { pid } => guard(pid, guarded),
-            Ask::Arm {
-                deadline_ms,
-                kill_switch,
-            } => {
-                armed = Some(Armed {
-                    deadline: Duration::from_millis(deadline_ms),
-                    kill_switch: kill_switch.map(PathBuf::from),
-                    thrown: None,
-                });
-                let _ = control.set_read_timeout(Some(Duration::from_millis(ARMED_LOOK_MS)));
-                Answer::Done
-            }
-            Ask::Disarm => {
-                armed = None;
-                let _ = control.set_read_timeout(Some(Duration::from_millis(LOOK_MS)));
-                Answer::Done
-            }
-            Ask::SetToxics { .. } | Ask::GetToxics { .. } | Ask::SetUpstream { .. } | Ask::Hold { .. } => {
-                Answer::Refused {
-                    reason: "a warden does not do that".to_owned(),
-                }
-            }
-        };
-        let answered = wire::write(
-            &mut control,
-            &Response {
-                v: VERSION,
-                id: request.id,
-                answer,
-            },
-        );
-        if farewell {
-            return End::StandDown;
-        }
-        if answered.is_err() {
+/// A supervisor that lives, and what there is to do when it doesn't any more.
+struct Watched<'a> {
+    supervisor: u32,
+    journal: &'a Path,
+    guarded: Vec<OwnedFd>,
+    /// What the API listens on, until it is served.
+    socket: Option<TcpListener>,
+    switch: Switch,
+    api: Option<Api>,
+}
+
+impl Watched<'_> {
+    /// Answers the supervisor until it takes its leave, or is lost.
+    fn listen(&mut self, mut control: UnixStream) -> End {
+        if control.set_read_timeout(Some(Duration::from_millis(LOOK_MS))).is_err() {
             return End::Lost;
         }
+        // Monotonic time stands still while the machine sleeps, so waking up is no silence.
+        let mut heard = Instant::now();
+        let mut armed: Option<Armed> = None;
+        loop {
+            if armed.as_mut().is_some_and(|armed| armed.is_overdue(&self.switch)) {
+                return End::Overdue;
+            }
+            let request = match wire::read::<Request>(&mut control) {
+                Ok(Some(request)) if request.v == VERSION => request,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::TimedOut => {
+                    let silent = heard.elapsed();
+                    let limit = if is_stopped(self.supervisor) {
+                        STOPPED_MS_MAX
+                    } else {
+                        SILENT_MS_MAX
+                    };
+                    if silent > Duration::from_millis(limit) {
+                        return End::Lost;
+                    }
+                    continue;
+                }
+                _ => return End::Lost,
+            };
+            heard = Instant::now();
+            let farewell = request.ask == Ask::StandDown;
+            let answer = match request.ask {
+                Ask::Ping | Ask::StandDown => Answer::Done,
+                Ask::Guard { pid } => guard(pid, &mut self.guarded),
+                Ask::Arm {
+                    deadline_ms,
+                    kill_switch,
+                } => {
+                    armed = Some(Armed {
+                        deadline: Duration::from_millis(deadline_ms),
+                        kill_switch: kill_switch.map(PathBuf::from),
+                        thrown: None,
+                    });
+                    self.switch.armed(Duration::from_millis(deadline_ms));
+                    let _ = control.set_read_timeout(Some(Duration::from_millis(ARMED_LOOK_MS)));
+                    Answer::Done
+                }
+                Ask::Disarm => {
+                    armed = None;
+                    self.switch.disarmed();
+                    let _ = control.set_read_timeout(Some(Duration::from_millis(LOOK_MS)));
+                    Answer::Done
+                }
+                Ask::Serve { token, stop_socket } => self.serve(&token, &stop_socket),
+                Ask::SetToxics { .. } | Ask::GetToxics { .. } | Ask::SetUpstream { .. } | Ask::Hold { .. } => {
+                    Answer::Refused {
+                        reason: "a warden does not do that".to_owned(),
+                    }
+                }
+            };
+            let answered = wire::write(
+                &mut control,
+                &Response {
+                    v: VERSION,
+                    id: request.id,
+                    answer,
+                },
+            );
+            if farewell {
+                return End::StandDown;
+            }
+            if answered.is_err() {
+                return End::Lost;
+            }
+        }
+    }
+
+    fn serve(&mut self, token: &str, stop_socket: &str) -> Answer {
+        let started = token
+            .parse()
+            .map_err(|_| "no digest of a token".to_owned())
+            .and_then(|token| {
+                let socket = self.socket.take().ok_or("it has no socket to serve on")?;
+                Api::start(socket, token, Path::new(stop_socket), self.journal, &self.switch)
+            });
+        match started {
+            Ok(api) => {
+                self.api = Some(api);
+                Answer::Done
+            }
+            Err(reason) => Answer::Refused { reason },
+        }
+    }
+
+    fn clear(&self) -> Result<(), String> {
+        clear(&self.guarded, self.journal)
     }
 }
 
@@ -325,8 +407,8 @@ fn guard(pid: i32, guarded: &mut Vec<OwnedFd>) -> Answer {
     }
 }
 
-/// Its number is still its own while the socket is open: it has not ended.
-fn kill_supervisor(pid: u32) {
+/// Its number is still its own while its socket, or its lock, is held.
+fn kill_process(pid: u32) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     if let Some(process) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
         kill(&process);
@@ -357,25 +439,79 @@ fn is_stopped(pid: u32) -> bool {
     matches!(state, Some('T' | 't') | None)
 }
 
-/// The lock of the folder's warden. Whoever holds it is, or starts, the only one.
+/// The lock of the folder's warden. Whoever holds it is, or starts, the only one. A warden that somebody has stopped is
+/// made to go on, and one that holds it for too long killed: what it has not undone yet is the next one's.
 fn lock(journal_root: &Path) -> Result<File, ProcessError> {
     let failed = |reason| ProcessError::Start { role: ROLE, reason };
     let path = journal_root.join(LOCK);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(failed)?;
-    let until = Instant::now() + Duration::from_millis(CLEARING_MS_MAX);
+    let file = open_lock(&path).map_err(failed)?;
+    let begun = Instant::now();
+    let (patience, mut killed) = (Duration::from_millis(CLEARING_MS_MAX), false);
+    let mut look = begun + Duration::from_millis(STOPPED_LOOK_MS);
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(Duration::from_millis(10)),
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < patience => {
+                if Instant::now() > look {
+                    for pid in holders(&path).into_iter().filter(|pid| is_stopped(*pid)) {
+                        signal(pid, Signal::CONT);
+                    }
+                    look += Duration::from_millis(STOPPED_LOOK_MS);
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) if !killed => {
+                for pid in holders(&path) {
+                    kill_process(pid);
+                }
+                killed = true;
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 return Err(ProcessError::Clearing(journal_root.display().to_string()));
             }
             Err(error) => return Err(failed(error.into())),
         }
+    }
+}
+
+/// On a disk that can't be written a lock can still be held.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let written = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    written.or_else(|error| match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => File::open(path),
+        _ => Err(error),
+    })
+}
+
+/// Wardens that have the lock's file open, besides ourselves.
+fn holders(path: &Path) -> Vec<u32> {
+    let Ok(path) = fs::canonicalize(path) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid.filter(|pid| *pid != std::process::id()) else {
+            continue;
+        };
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let is_warden = line.split(|byte| *byte == 0).nth(1) == Some(b"__warden");
+        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        if is_warden
+            && open
+                .into_iter()
+                .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == path))
+        {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(process) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) {
+        // It may be gone already, which is as good.
+        let _ = pidfd_send_signal(process, signal);
     }
 }

@@ -74,6 +74,12 @@ pub(super) enum Ask {
         kill_switch: Option<String>,
     },
     Disarm,
+    /// To the warden: serve the kill switch on the socket that it was started with. `token` is the SHA-256 of what lets
+    /// somebody throw it, in hex; whoever connects to `stop_socket` tells the supervisor.
+    Serve {
+        token: String,
+        stop_socket: String,
+    },
     /// To the warden: the supervisor ends in good order, there is nothing to do.
     StandDown,
 }

@@ -241,9 +241,12 @@ impl Proxies {
                 proxy.set_upstream(upstream.into());
                 Answer::Done
             }),
-            Ask::Guard { .. } | Ask::Hold { .. } | Ask::Arm { .. } | Ask::Disarm | Ask::StandDown => {
-                Err("a worker does not do that".to_owned())
-            }
+            Ask::Guard { .. }
+            | Ask::Hold { .. }
+            | Ask::Arm { .. }
+            | Ask::Disarm
+            | Ask::Serve { .. }
+            | Ask::StandDown => Err("a worker does not do that".to_owned()),
         };
         answered.unwrap_or_else(|reason| Answer::Refused { reason })
     }

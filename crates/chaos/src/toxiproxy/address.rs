@@ -60,6 +60,26 @@ pub(super) fn listen(text: &str, names: Names) -> Result<TcpListener, String> {
     })
 }
 
+/// True when a connection to `upstream` (`host:port`, `:port`) comes back to who listens on `local`. Its name is looked up
+/// only where the port is the same.
+pub(super) fn leads_to(upstream: &str, local: SocketAddr, names: Names) -> bool {
+    let Ok((host, port)) = parts(upstream) else {
+        return false;
+    };
+    if port != local.port() {
+        return false;
+    }
+    let host = if host.is_empty() { "localhost" } else { host };
+    let Ok(ip) = lookup(host, names).map(|ip| ip.to_canonical()) else {
+        return false;
+    };
+    // Only an address of this machine can be bound; an unspecified one leads to this machine.
+    let is_here = || ip.is_unspecified() || TcpListener::bind((ip, 0)).is_ok();
+    ip == local.ip().to_canonical()
+        || (local.ip().is_unspecified() && is_here())
+        || (ip.is_unspecified() && local.ip().is_loopback())
+}
+
 fn reason(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => "address already in use".to_owned(),
@@ -168,6 +188,29 @@ mod tests {
         for (text, expected) in rows {
             let expected = expected.map(str::to_owned).map_err(str::to_owned);
             assert_eq!(resolved(text, system_names), expected, "`{text}`");
+        }
+    }
+
+    #[test]
+    fn what_leads_back_is_seen() {
+        let local = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (upstream, listens, expect) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("localhost:80", "127.0.0.1:80", true),
+            (":80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "[::]:80", true),
+            ("127.0.0.2:80", "127.0.0.1:80", false),
+            ("127.0.0.1:81", "127.0.0.1:80", false),
+            ("192.0.2.1:80", "[::]:80", false),
+            ("nonsense", "127.0.0.1:80", false),
+        ] {
+            assert_eq!(
+                leads_to(upstream, local(listens), system_names),
+                expect,
+                "{upstream} {listens}"
+            );
         }
     }
 

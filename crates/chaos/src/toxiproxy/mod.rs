@@ -359,6 +359,16 @@ impl Entry {
 
     fn start(&mut self, now: Instant, names: Names) -> Result<(), Refusal> {
         let listener = address::listen(&self.listen, names).map_err(Refusal::Failed)?;
+        // One connection would be carried round and round until no descriptor is left.
+        let local = listener
+            .local_addr()
+            .map_err(|error| Refusal::Failed(error.to_string()))?;
+        if address::leads_to(&self.upstream, local, names) {
+            return Err(Refusal::Failed(format!(
+                "upstream {} is the proxy's own listen address",
+                self.upstream
+            )));
+        }
         let upstream = match self.upstream.strip_prefix(':') {
             Some(port) => Upstream::Name(format!("localhost:{port}")),
             None => Upstream::parse(&self.upstream),

@@ -125,6 +125,23 @@ fn what_would_end_toxiproxy_is_refused_and_said_why() {
 }
 
 #[test]
+fn a_proxy_onto_itself_is_refused() {
+    let case = Case::new();
+    let listen = case.listen();
+    let port = listen.rsplit_once(':').unwrap().1;
+    for upstream in [listen.clone(), format!("localhost:{port}"), format!(":{port}")] {
+        let body = json!({ "upstream": upstream, "enabled": true }).to_string();
+        let (status, said) = case.ask("POST", "/proxies/p", &body);
+        assert!(status >= 400, "{said}");
+        let said = said["error"].as_str().unwrap().to_owned();
+        assert!(said.ends_with("is the proxy's own listen address"), "{said}");
+    }
+    let body = json!({ "upstream": echo(), "enabled": true }).to_string();
+    assert_eq!(case.ask("POST", "/proxies/p", &body).0, 200);
+    talk(&case.listen()).unwrap();
+}
+
+#[test]
 fn a_refused_change_changes_nothing() {
     let case = Case::new();
     let slicer = json!({ "average_size": 8, "size_variation": 4, "delay": 0 });

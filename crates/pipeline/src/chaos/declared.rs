@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use chaos::process::{Holder, Holders, Warden, Worker};
 use chaos::{
-    BoxFuture, CredentialRef, Experiment, Fault, Permit, Record, ServiceAnswer, ServiceRequest, Settings, Site,
-    TargetKind, Turns,
+    BoxFuture, CredentialRef, Experiment, Fault, Freeze, Input, Permit, Record, ServiceAnswer, ServiceRequest,
+    Settings, Site, TargetKind, Turns,
 };
 use evidence::Now;
 use host::process::Cancel;
 use net::http::Request;
 use net::proxy::Applied;
-use telemetry::LogTail;
+use serde_json::Value;
+use telemetry::{LogTail, Reading};
 
 use crate::Error;
 use crate::environment::ask;
+use crate::observers::Observers;
 use crate::release::Options;
-use crate::run::Clock;
+use crate::run::{Clock, Random};
 use crate::store::Store;
 
 /// What a run attacks.
@@ -34,7 +36,9 @@ pub struct Declared {
     /// Starts and ends of holders take turns: what nobody waits for any more is gone before it counts as released.
     turns: Turns,
     tail: Mutex<LogTail>,
+    observers: Observers,
     clock: Clock,
+    random: Random,
     cancel: Cancel,
     /// When the faults must be over; boot time. Set once the warden is armed.
     until: Mutex<Option<Duration>>,
@@ -61,12 +65,16 @@ impl Declared {
                 .set_nonblocking(true)
                 .map_err(|error| at(&link.listen, &error))?;
             let upstream = resolve(&link.upstream).map_err(|error| at(&link.upstream, &error))?;
+            if listener.local_addr().is_ok_and(|local| local == upstream) {
+                return Err(at(&link.upstream, &"it leads to itself"));
+            }
             Ok((name.clone(), listener, upstream))
         });
         let links: Vec<_> = links.collect::<Result<_, Error>>()?;
         let worker =
             Worker::spawn(&options.program, links).map_err(|error| Error::failed("start the worker", error))?;
-        let warden = Warden::spawn(&options.program, &store.path.join("undo"), &worker)
+        let api = super::stop::api(&store.path, settings)?;
+        let warden = Warden::serving(&options.program, &store.path.join("undo"), &worker, api)
             .map_err(|error| Error::failed("start the warden", error))?;
         let logs = settings
             .logs
@@ -83,7 +91,9 @@ impl Declared {
             holders: Arc::default(),
             turns: Turns::default(),
             tail: Mutex::new(LogTail::new(logs).skip_to_end()),
+            observers: Observers::start(&settings.observers, &options.clock, &options.random)?,
             clock: options.clock.clone(),
+            random: options.random.clone(),
             cancel: options.cancel.clone(),
             until: Mutex::new(None),
         })
@@ -95,11 +105,35 @@ impl Declared {
         self.worker.stop();
     }
 
+    /// The freeze that is now.
+    fn freeze(&self) -> Option<&Freeze> {
+        self.settings.freeze_at((self.clock)().utc)
+    }
+
     /// From now to the time by which everything must be undone.
     fn time_left(&self) -> Duration {
         let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
         until.map_or(self.deadline, |until| until.saturating_sub((self.clock)().boottime))
     }
+}
+
+/// The pause between two questions to an observer that has to be asked.
+pub fn pause_of(settings: &Settings, observer: &str) -> Duration {
+    match settings.observers.get(observer).map(|observer| &observer.input) {
+        Some(Input::Poll { every_ms, .. }) => Duration::from_millis(*every_ms),
+        _ => Duration::ZERO,
+    }
+}
+
+/// 128 fresh random bits.
+pub fn run_id(random: &Random) -> [u8; 16] {
+    let random = random();
+    std::array::from_fn(|at| random[at])
+}
+
+/// The header that carries the name of a run.
+pub fn planted(run: &str) -> (String, String) {
+    (chaos::RUN_HEADER.to_owned(), chaos::run_agent(run))
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, String> {
@@ -124,6 +158,10 @@ impl chaos::Environment for Declared {
 
     fn arm<'a>(&'a self, deadline: Duration) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
+            // Nothing is in force when a freeze begins, whoever of us still lives then.
+            let now = self.now();
+            let freeze = self.settings.next_freeze(now.utc).map(|left| now.boottime + left);
+            let deadline = freeze.map_or(deadline, |freeze| freeze.min(deadline));
             *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
             self.warden
                 .arm(deadline, self.settings.kill_switch.as_deref())
@@ -142,6 +180,7 @@ impl chaos::Environment for Declared {
         Site {
             targets: self.settings.targets.clone(),
             time_left: self.time_left(),
+            salt: (self.random)(),
         }
     }
 
@@ -198,13 +237,14 @@ impl chaos::Environment for Declared {
                 return Err("identities are leased by the broker of a release; there is none here".to_owned());
             }
             let json = ("content-type".to_owned(), "application/json".to_owned());
+            let planted: Vec<_> = request.run.iter().map(|run| planted(run)).collect();
             let sent = Request {
                 method: request.method.clone(),
                 path: request.path.clone(),
                 headers: if request.body.is_empty() {
-                    Vec::new()
+                    planted
                 } else {
-                    vec![json]
+                    [planted, vec![json]].concat()
                 },
                 body: request.body.clone(),
             };
@@ -237,16 +277,43 @@ impl chaos::Environment for Declared {
         self.tail.lock().map(|mut tail| tail.poll(now)).unwrap_or_default()
     }
 
+    fn poll_readings(&self, now: Duration) -> Vec<Reading> {
+        let lines = self.poll_logs(now).into_iter().map(Reading::Event);
+        lines.chain(self.observers.poll_readings()).collect()
+    }
+
+    fn observers(&self) -> Vec<String> {
+        self.observers.names().map(str::to_owned).collect()
+    }
+
+    fn self_test<'a>(&'a self, observer: &'a str, canary: &'a Value) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(self.observers.self_test(observer, canary))
+    }
+
+    fn observer_pause(&self, observer: &str) -> Duration {
+        pause_of(&self.settings, observer)
+    }
+
+    fn run_id(&self) -> [u8; 16] {
+        run_id(&self.random)
+    }
+
     fn now(&self) -> Now {
         (self.clock)()
     }
 
     fn cancelled(&self) -> bool {
         // Without the worker links are not what they were, and without the warden nobody undoes after us.
-        self.cancel.is_cancelled() || !self.worker.is_running() || !self.warden.is_running()
+        self.cancel.is_cancelled() || !self.worker.is_running() || !self.warden.is_running() || self.freeze().is_some()
     }
 
     fn why_cancelled(&self) -> String {
+        if let Some(freeze) = self.freeze() {
+            return format!(
+                "stopped before everything was known: the freeze `{}` has begun",
+                freeze.name
+            );
+        }
         let why = if !self.warden.is_running() {
             "the warden died, and nobody would have undone after us"
         } else if !self.worker.is_running() {

@@ -4,32 +4,35 @@
 //! What it may touch stands in `[chaos]` of `proofmark.toml`; what it does, in the experiment. Start reading at
 //! [`run`].
 
-mod declared;
+pub(crate) mod declared;
+pub mod next;
 mod stop;
+mod study;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use chaos::{Circumstances, Experiment, Given, Past, PlannedAction, Rung, Settings, TargetKind, UndoClass};
-use evidence::predicates::{self, Approval, ChaosExperiment};
+use evidence::predicates::{self, Approval, ChaosExperiment, StudyPlace};
 use evidence::{Context, Digest, Envelope, Outcome, Role, Stage, Statement, Subject, Timestamp};
 use serde_json::json;
+use statistics::{Interval, wilson};
 use telemetry::SigmaRules;
 
 use crate::evidence_log::EvidenceLog;
-use crate::release::{Options, keys_and_store, recover};
+use crate::release::{Options, keys_and_store, read_log, recover};
 use crate::store::Store;
 use crate::{Error, config};
 
 pub use ::chaos::Capability;
 pub use stop::{Stopped, stop};
+pub(crate) use stop::{Switch, api as stop_api};
+pub use study::{Planned, Studied, plan as study_plan, study};
 
 /// What a check of ours is called in the log: `chaos:experiments/x.toml`.
 const CHECK: &str = "chaos:";
 /// What still runs when everything is over is given so long, in milliseconds.
 const SHUTDOWN_MS_MAX: u64 = 1_000;
-/// z of a 95 % interval.
-const Z: f64 = 1.959_964;
 
 /// What a run would do, and what stands against it.
 #[derive(Debug)]
@@ -61,7 +64,7 @@ pub struct Rehearsed {
     pub attempted: u64,
     pub succeeded: u64,
     /// 95 % Wilson interval of the share that succeeded; `None` where nothing was attempted.
-    pub interval: Option<(f64, f64)>,
+    pub interval: Option<Interval>,
     /// Median time to the safe state, in microseconds.
     pub undo_us_median: Option<u64>,
 }
@@ -71,6 +74,8 @@ struct Opened {
     root: PathBuf,
     settings: Settings,
     experiment: Experiment,
+    /// What approvals are for: the experiment, and the declarations of what it touches as they stand in the file.
+    approved: Digest,
 }
 
 /// Reads an experiment and says what it would do. Nothing is changed, and nothing asked of the targets.
@@ -78,6 +83,16 @@ pub fn plan(options: &Options, file: &Path) -> Result<Plan, Error> {
     let opened = open(options, file)?;
     let known = Known::read(options, &opened)?;
     let experiment = &opened.experiment;
+    let mut objections = known.objections(&opened, options);
+    if Store::is_busy(&opened.root) {
+        objections.push(
+            "another `proofmark` works on this store: wait for it, or end its experiment with `proofmark chaos stop`"
+                .to_owned(),
+        );
+    } else {
+        let first = |left| format!("what an earlier run left comes first (`proofmark chaos undo`): {left}");
+        objections.extend(stop::left(&opened.root).into_iter().map(first));
+    }
     Ok(Plan {
         title: experiment.title.clone(),
         digest: experiment.digest,
@@ -89,20 +104,24 @@ pub fn plan(options: &Options, file: &Path) -> Result<Plan, Error> {
             .iter()
             .map(|detector| detector.id.clone())
             .collect(),
-        objections: known.objections(&opened, options),
+        objections,
     })
 }
 
 /// Runs an experiment. What an earlier run left is undone first; everything is undone when this returns, or the
 /// evidence says what isn't.
 pub fn run(options: &Options, file: &Path) -> Result<Ran, Error> {
-    let opened = open(options, file)?;
+    run_opened(options, &open(options, file)?, None)
+}
+
+/// The same of one that is read; `study` is its place in a study, which its statement names.
+fn run_opened(options: &Options, opened: &Opened, study: Option<StudyPlace>) -> Result<Ran, Error> {
     let (home, store, trust_root) = keys_and_store(options, &opened.root)?;
     let journal = recover(&store, options)?;
-    let rules = rules(&opened)?;
+    let rules = rules(opened)?;
     let mut log = EvidenceLog::open(&store, &home, trust_root, (options.clock)())?;
-    let known = Known::of(&log, &opened);
-    let objections = known.objections(&opened, options);
+    let known = Known::of(&log, opened);
+    let objections = known.objections(opened, options);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -120,15 +139,43 @@ pub fn run(options: &Options, file: &Path) -> Result<Ran, Error> {
     drop(switch);
     // A thread that hangs in a target must not keep this process, and with it the store.
     runtime.shutdown_timeout(std::time::Duration::from_millis(SHUTDOWN_MS_MAX));
-    let mut evidence = ran.map_err(|error| Error::failed(&format!("run `{}`", file.display()), error))?;
-    evidence.rung = Some(rung(&opened).name().to_owned());
-    let index = record(options, &mut log, &opened, &evidence)?;
+    let mut evidence = ran.map_err(|error| Error::failed(&format!("run `{}`", opened.experiment.path), error))?;
+    evidence.study = study;
+    evidence.rung = Some(rung(opened).name().to_owned());
+    let index = record(options, &mut log, opened, &evidence)?;
     let outcome = chaos::outcome(&evidence);
     Ok(Ran {
         evidence,
         outcome,
         index,
     })
+}
+
+/// Signs and logs runs that the caller has measured on a system of its own; the answer says where each stands.
+pub fn keep(options: &Options, runs: &[ChaosExperiment]) -> Result<Vec<u64>, Error> {
+    let root = canonical(&options.tree)?;
+    let (home, store, trust_root) = keys_and_store(options, &root)?;
+    let mut log = EvidenceLog::open(&store, &home, trust_root, (options.clock)())?;
+    let keep_one = |run: &ChaosExperiment| {
+        let now = (options.clock)();
+        let context = context_of(run.digest, &format!("{CHECK}{}", run.experiment), now.utc);
+        let subject = Subject::new(run.experiment.clone(), run.digest);
+        log.record(&Statement::new(predicates::CHAOS, vec![subject], run, &context), now)
+    };
+    runs.iter().map(keep_one).collect()
+}
+
+/// Every run in the log of a tree, in its order, each proved to stand in it.
+pub fn kept(options: &Options) -> Result<Vec<ChaosExperiment>, Error> {
+    let root = canonical(&options.tree)?;
+    let (home, store, trust_root) = keys_and_store(options, &root)?;
+    let now = (options.clock)();
+    let log = EvidenceLog::open(&store, &home, trust_root, now)?;
+    let logged = log.logged(now)?;
+    let runs = logged.iter().map(|logged| logged.verified().value());
+    Ok(runs
+        .filter_map(|statement| statement.predicate_as(predicates::CHAOS))
+        .collect())
 }
 
 /// What people may let an experiment do.
@@ -163,7 +210,7 @@ pub fn approve(options: &Options, file: &Path, what: For, reason: &str, expires:
     let mut log = EvidenceLog::open(&store, &home, trust_root, now)?;
     let predicate = Approval {
         what: what.what().to_owned(),
-        subject: opened.experiment.digest,
+        subject: opened.approved,
         reason: reason.to_owned(),
         expires,
     };
@@ -175,7 +222,7 @@ pub fn approve(options: &Options, file: &Path, what: For, reason: &str, expires:
     let index = log.append(&envelope, now)?;
     let day: String = expires.to_string().chars().take(10).collect();
     Ok(format!(
-        "approved {} of sha256:{} until {day}: log index {index}",
+        "approved {} of sha256:{} and of what it says it attacks, until {day}: log index {index}",
         what.what(),
         opened.experiment.digest.short()
     ))
@@ -333,8 +380,7 @@ pub fn rehearsed(options: &Options) -> Result<Vec<Rehearsed>, Error> {
     let root = canonical(&options.tree)?;
     let mut undone: BTreeMap<String, Vec<(bool, u64)>> = BTreeMap::new();
     if Store::exists(&root) {
-        let (home, store, trust_root) = keys_and_store(options, &root)?;
-        let log = EvidenceLog::open(&store, &home, trust_root, (options.clock)())?;
+        let log = read_log(options, &root)?;
         for run in log
             .statements()
             .filter_map(|(_, statement)| statement.predicate_as::<ChaosExperiment>(predicates::CHAOS))
@@ -345,6 +391,14 @@ pub fn rehearsed(options: &Options) -> Result<Vec<Rehearsed>, Error> {
                     .or_default()
                     .push((fault.undone, fault.undo_us));
             }
+        }
+        // A run that was killed leaves no statement: what was undone after it stands beside the journal.
+        let undo = Store::read_only(&root)?.part("undo")?;
+        for after in chaos::UndoJournal::rehearsals(undo.as_ref()) {
+            undone
+                .entry(after.fault)
+                .or_default()
+                .push((after.undone, after.undo_us));
         }
     }
     let of = |entry: &'static chaos::Entry| {
@@ -364,37 +418,31 @@ pub fn rehearsed(options: &Options) -> Result<Vec<Rehearsed>, Error> {
     Ok(chaos::faults().iter().map(of).collect())
 }
 
-/// The Wilson score interval (Wilson 1927) of a share.
-pub(crate) fn wilson(successes: u64, trials: u64) -> Option<(f64, f64)> {
-    if trials == 0 {
-        return None;
-    }
-    let (n, p) = (trials as f64, successes as f64 / trials as f64);
-    let centre = p + Z * Z / (2.0 * n);
-    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let scale = 1.0 + Z * Z / n;
-    Some((((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0)))
-}
-
 fn canonical(tree: &Path) -> Result<PathBuf, Error> {
     std::fs::canonicalize(tree).map_err(|error| Error::io("open", tree, &error))
 }
 
 fn open(options: &Options, file: &Path) -> Result<Opened, Error> {
     let root = canonical(&options.tree)?;
-    let settings = settings(&root)?;
-    let shown = file.display().to_string();
+    let declared = settings(&root)?;
+    let experiment = read_experiment(&file.display().to_string(), file)?;
+    let approved = declared.approved(&experiment);
+    Ok(Opened {
+        settings: declared.below(&root),
+        root,
+        experiment,
+        approved,
+    })
+}
+
+/// Reads an experiment; `shown` is how it is named in messages and evidence.
+fn read_experiment(shown: &str, file: &Path) -> Result<Experiment, Error> {
     let text = std::fs::read_to_string(file).map_err(|error| Error::io("read", file, &error))?;
     let experiment = match file.extension().and_then(|extension| extension.to_str()) {
-        Some("json" | "yaml" | "yml") => Experiment::of_toolkit(&shown, &text, world()?),
-        _ => Experiment::parse(&shown, &text),
+        Some("json" | "yaml" | "yml") => Experiment::of_toolkit(shown, &text, world()?),
+        _ => Experiment::parse(shown, &text),
     };
-    let experiment = experiment.map_err(Error::Input)?;
-    Ok(Opened {
-        root,
-        settings,
-        experiment,
-    })
+    experiment.map_err(Error::Input)
 }
 
 /// What a Chaos Toolkit file is given of this process.
@@ -412,13 +460,11 @@ fn world() -> Result<chaos::World, Error> {
     })
 }
 
-/// `[chaos]` of the folder's configuration; without a file nothing is declared.
+/// `[chaos]` of the folder's configuration, paths as they stand in it; without a file nothing is declared.
 fn settings(root: &Path) -> Result<Settings, Error> {
     let path = root.join(config::FILE);
     match std::fs::read_to_string(&path) {
-        Ok(text) => Settings::parse(config::FILE, &text)
-            .map(|settings| settings.below(root))
-            .map_err(Error::Input),
+        Ok(text) => Settings::parse(config::FILE, &text).map_err(Error::Input),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
         Err(error) => Err(Error::io("read", &path, &error)),
     }
@@ -454,8 +500,12 @@ fn subject(opened: &Opened) -> Subject {
 }
 
 fn context(opened: &Opened, check: &str, at: Timestamp) -> Context {
+    context_of(opened.experiment.digest, check, at)
+}
+
+fn context_of(experiment: Digest, check: &str, at: Timestamp) -> Context {
     Context {
-        attempt: opened.experiment.digest,
+        attempt: experiment,
         stage: Stage::Staging,
         check: check.to_owned(),
         config: Digest::of(&evidence::to_canonical(&json!({"check": "chaos"}))),
@@ -483,16 +533,14 @@ impl Known {
         if !Store::exists(&opened.root) {
             return Ok(Known::default());
         }
-        let (home, store, trust_root) = keys_and_store(options, &opened.root)?;
-        let log = EvidenceLog::open(&store, &home, trust_root, (options.clock)())?;
-        Ok(Known::of(&log, opened))
+        Ok(Known::of(&read_log(options, &opened.root)?, opened))
     }
 
     fn of(log: &EvidenceLog, opened: &Opened) -> Known {
         let mut known = Known::default();
         for (statement, signers) in log.signed() {
             if let Some(approval) = statement.predicate_as::<Approval>(predicates::APPROVAL) {
-                if approval.subject == opened.experiment.digest {
+                if approval.subject == opened.approved {
                     known.given.push((approval, signers.to_vec()));
                 }
                 continue;
@@ -554,11 +602,6 @@ impl Known {
                 ));
             }
         }
-        for left in stop::left(&opened.root) {
-            objections.push(format!(
-                "what an earlier run left comes first (`proofmark chaos undo`): {left}"
-            ));
-        }
         if let Some(file) = opened
             .settings
             .kill_switch
@@ -590,7 +633,7 @@ fn is_runbook(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_runbook, wilson};
+    use super::is_runbook;
 
     #[test]
     fn a_runbook_is_a_playbook_that_nothing_objects_to() {
@@ -603,29 +646,5 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             assert_eq!(is_runbook(&file), expect, "{text}");
         }
-    }
-
-    #[track_caller]
-    fn check(successes: u64, trials: u64, expect: Option<(f64, f64)>) {
-        match (wilson(successes, trials), expect) {
-            (None, None) => {}
-            (Some((low, high)), Some((expect_low, expect_high))) => {
-                assert!(
-                    (low - expect_low).abs() < 5e-4 && (high - expect_high).abs() < 5e-4,
-                    "{low} {high}"
-                );
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Against values published in Newcombe 1998, table I (81 of 263, 15 of 148, 0 of 20, 1 of 29).
-    #[test]
-    fn wilson_is_as_published() {
-        check(81, 263, Some((0.2553, 0.3662)));
-        check(15, 148, Some((0.0624, 0.1605)));
-        check(0, 20, Some((0.0, 0.1611)));
-        check(1, 29, Some((0.0061, 0.1718)));
-        check(0, 0, None);
     }
 }

@@ -20,6 +20,9 @@ pub fn diagnostics(path: &str, text: &str, schema: &Table) -> Vec<Diagnostic> {
         let span = error.span().unwrap_or(0..0);
         checker.say(span, "config/syntax", error.message().to_owned(), None);
     }
+    // The first of a line: the reader goes on where it can, and stumbles over the rest of it.
+    let line = |found: &Diagnostic| found.span.as_ref().map(|span| span.line);
+    checker.found.dedup_by(|next, kept| line(next) == line(kept));
     if checker.found.is_empty() {
         checker.table(document.get_ref(), document.span(), schema, "", false);
     }
@@ -97,6 +100,17 @@ impl Checker<'_> {
                     }
                 }
             }
+            (Kind::Integers(low, high), DeValue::Table(table)) => {
+                for (name, value) in table {
+                    let at = join(at, name.get_ref());
+                    match value.get_ref() {
+                        DeValue::Integer(number) => {
+                            self.bounds(value.span(), &at, number.as_str(), *low as f64, *high as f64);
+                        }
+                        other => self.kind(value.span(), &at, "a whole number", other),
+                    }
+                }
+            }
             (Kind::Table(schema), DeValue::Table(table)) => self.table(table, span, schema, at, false),
             (Kind::Named(schema), DeValue::Table(table)) => {
                 for (name, value) in table {
@@ -152,7 +166,7 @@ fn describe(kind: &Kind) -> &'static str {
         Kind::Boolean => "true or false",
         Kind::TextList => "a list of texts",
         Kind::IntegerList(..) => "a list of whole numbers",
-        Kind::Table(_) | Kind::Named(_) => "a table",
+        Kind::Table(_) | Kind::Named(_) | Kind::Integers(..) => "a table",
         Kind::Tables(_) | Kind::Controls(_) => "a list of tables (`[[…]]`)",
     }
 }

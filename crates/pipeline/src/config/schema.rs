@@ -31,6 +31,8 @@ pub enum Kind {
     TextList,
     IntegerList(i64, i64),
     Table(&'static Table),
+    /// Whole numbers within bounds by a name of the user's choice.
+    Integers(i64, i64),
     /// Tables by a name of the user's choice: `[environment.local.services.NAME]`.
     Named(&'static Table),
     /// `[[commit.step]]`.
@@ -130,6 +132,11 @@ static CHAOS: Table = Table {
             Kind::Named(&LOG),
             "Files that detectors read, by the name of who writes them.",
         ),
+        key(
+            "observer",
+            Kind::Named(&OBSERVER),
+            "Where detectors that exist already say what they see, by name.",
+        ),
         key("rung", Kind::Table(&RUNGS), "Runbooks of the rungs above `isolated`."),
         key("freeze", Kind::Tables(&FREEZE), "Times in which nothing is injected."),
         key(
@@ -166,6 +173,43 @@ static CHAOS: Table = Table {
             "kill_switch",
             Kind::Text,
             "While this file exists nothing is injected, and everything is undone.",
+        ),
+        key(
+            "kill_switch_api",
+            Kind::Text,
+            "`127.0.0.1:PORT`, loopback only: while experiments run, `POST /v1/stop` undoes everything and `GET /v1/status` says what is in force. Both want `authorization: Bearer TOKEN`. Default not served.",
+        ),
+        key(
+            "kill_switch_token_file",
+            Kind::Text,
+            "File that holds the token, at least 16 characters, yours and readable by nobody else. Default `.proofmark/undo/stop.token`, made at the first run. Whoever has it can stop experiments and see what they do, and nothing else.",
+        ),
+        key("choice", Kind::Table(&CHOICE), "What `chaos next` may propose."),
+        key(
+            "prevalence",
+            Kind::Integers(1, 100),
+            "How common attacks are by ATT&CK technique, per cent of the most common; `\"T1078.001\"` in quotes. Default the catalogue, `proofmark explain chaos/prevalence`.",
+        ),
+    ],
+};
+
+static CHOICE: Table = Table {
+    doc: "What `chaos next` may propose, and how often each technique comes round. It proposes; what may run is not decided here.",
+    keys: &[
+        key(
+            "releases",
+            Kind::Integer(1, 1000),
+            "Each technique runs at least once in so many releases. Default 10.",
+        ),
+        key(
+            "runs",
+            Kind::Integer(1, 256),
+            "Runs that a release has room for; so many are proposed. Default 3.",
+        ),
+        key(
+            "rung_max",
+            Kind::Text,
+            "Nothing above this rung is proposed: `isolated`, `mirrored`, `canary` or `production`. Default `isolated`.",
         ),
     ],
 };
@@ -259,6 +303,67 @@ static LINK: Table = Table {
 static LOG: Table = Table {
     doc: "A log: one JSON object a line.",
     keys: &[must("path", Kind::Text, "The file.")],
+};
+
+static OBSERVER: Table = Table {
+    doc: "A source of readings: exactly one of `file`, `command`, `listen` and `address`. `proofmark explain observer/KIND` says more.",
+    keys: &[
+        must(
+            "kind",
+            Kind::Text,
+            "`alertmanager`, `auditd`, `falco`, `generic`, `journald`, `otlp` or `prometheus`.",
+        ),
+        key("file", Kind::Text, "A file that grows; read from its current end."),
+        key(
+            "command",
+            Kind::TextList,
+            "A program that prints it, such as `journalctl --follow --output=export`; no shell.",
+        ),
+        key(
+            "listen",
+            Kind::Text,
+            "`127.0.0.1:PORT` to which it is sent; port 0 is any free one.",
+        ),
+        key(
+            "token_file",
+            Kind::Text,
+            "File with the bearer token that senders have to show. Default none: whoever reaches the port is heard.",
+        ),
+        key("address", Kind::Text, "`host:port` of an API that is asked."),
+        key("path", Kind::Text, "What it is asked for. Default `/api/v1/alerts`."),
+        key(
+            "every_ms",
+            Kind::Integer(1, 60_000),
+            "How often it is asked, in milliseconds. Default 50.",
+        ),
+        key(
+            "fresh_seconds",
+            Kind::Integer(1, 31_622_400),
+            "A stream that was silent for longer fails its self-test. Default: silence is fine.",
+        ),
+        key(
+            "merge_ms",
+            Kind::Integer(1, 60_000),
+            "How long records of one audit event are waited for, in milliseconds. Default 200.",
+        ),
+        key(
+            "name",
+            Kind::Text,
+            "`generic`: JSON pointer to the alert's name. Default none: all is plain events.",
+        ),
+        key(
+            "firing",
+            Kind::Text,
+            "`generic`: JSON pointer to whether it fires. Default: it always does.",
+        ),
+        key("severity", Kind::Text, "`generic`: JSON pointer to its severity."),
+        key(
+            "technique",
+            Kind::Text,
+            "`generic`: JSON pointer to where ATT&CK ids stand.",
+        ),
+        key("began", Kind::Text, "`generic`: JSON pointer to when it began."),
+    ],
 };
 
 static RUNGS: Table = Table {
@@ -563,25 +668,76 @@ static CONTROL: Table = Table {
     ],
 };
 
-/// Names of the tables of the configuration: `release`, `chaos`, …
-pub fn tables() -> impl Iterator<Item = &'static str> {
-    let table = |key: &&Key| matches!(key.kind, Kind::Table(_) | Kind::Tables(_) | Kind::Controls(_));
-    ROOT.keys.iter().filter(table).map(|key| key.name)
+/// Names of the tables of the configuration, those within others too: `release`, `chaos`, `chaos.target`, …
+pub fn tables() -> Vec<String> {
+    let mut names = Vec::new();
+    below("", &ROOT, &mut names);
+    names
 }
 
-/// The manual of one table of the configuration, as Markdown: every key below it.
+fn below(at: &str, table: &Table, names: &mut Vec<String>) {
+    for key in table.keys {
+        if let Some(inner) = key.table() {
+            let name = if at.is_empty() {
+                key.name.to_owned()
+            } else {
+                format!("{at}.{}", key.name)
+            };
+            below(&name, inner, names);
+            names.push(name);
+        }
+    }
+}
+
+/// The manual of one table of the configuration, as Markdown: every key below it. `chaos.target`, and `chaos.target.NAME`
+/// with any name.
 pub fn manual(name: &str) -> Option<String> {
-    let key = ROOT.keys.iter().find(|key| key.name == name)?;
+    let mut table = &ROOT;
+    let mut heading = String::new();
+    let mut found: Option<&Key> = None;
+    let mut parts = name.split('.');
+    while let Some(part) = parts.next() {
+        let key = table.keys.iter().find(|key| key.name == part)?;
+        table = key.table()?;
+        let inner = heading.trim_matches(['[', ']']);
+        heading = key.heading(inner);
+        if matches!(key.kind, Kind::Named(_)) {
+            // The name is the user's own.
+            parts.next();
+        }
+        found = Some(key);
+    }
+    let key = found?;
     let mut page = format!("# config/{name}\n{}\n", key.doc);
-    describe(&format!("[{name}]"), key, &mut page);
+    describe(&heading, key, &mut page);
     Some(page)
 }
 
+impl Key {
+    fn table(&self) -> Option<&'static Table> {
+        match self.kind {
+            Kind::Table(table) | Kind::Named(table) | Kind::Tables(table) | Kind::Controls(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// As it is written below the table `outer`.
+    fn heading(&self, outer: &str) -> String {
+        let name = if outer.is_empty() {
+            self.name.to_owned()
+        } else {
+            format!("{outer}.{}", self.name)
+        };
+        match self.kind {
+            Kind::Named(_) => format!("[{name}.NAME]"),
+            Kind::Tables(_) => format!("[[{name}]]"),
+            _ => format!("[{name}]"),
+        }
+    }
+}
+
 fn describe(heading: &str, key: &Key, page: &mut String) {
-    let table = match key.kind {
-        Kind::Table(table) | Kind::Named(table) | Kind::Tables(table) | Kind::Controls(table) => table,
-        _ => return,
-    };
+    let Some(table) = key.table() else { return };
     page.push_str(&format!("\n## `{heading}`\n{}\n\n", table.doc));
     for key in table.keys {
         let required = if key.required { " (required)" } else { "" };
@@ -589,12 +745,7 @@ fn describe(heading: &str, key: &Key, page: &mut String) {
     }
     let inner = heading.trim_matches(['[', ']']);
     for key in table.keys {
-        let heading = match key.kind {
-            Kind::Named(_) => format!("[{inner}.{}.NAME]", key.name),
-            Kind::Tables(_) => format!("[[{inner}.{}]]", key.name),
-            _ => format!("[{inner}.{}]", key.name),
-        };
-        describe(&heading, key, page);
+        describe(&key.heading(inner), key, page);
     }
 }
 
@@ -634,6 +785,9 @@ fn key_schema(key: &Key) -> serde_json::Value {
         Kind::TextList => serde_json::json!({"type": "array", "items": {"type": "string"}}),
         Kind::IntegerList(low, high) => {
             serde_json::json!({"type": "array", "items": {"type": "integer", "minimum": low, "maximum": high}})
+        }
+        Kind::Integers(low, high) => {
+            serde_json::json!({"type": "object", "additionalProperties": {"type": "integer", "minimum": low, "maximum": high}})
         }
         Kind::Table(table) => table_schema(table, true),
         Kind::Named(table) => serde_json::json!({"type": "object", "additionalProperties": table_schema(table, true)}),

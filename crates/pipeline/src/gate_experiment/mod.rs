@@ -19,7 +19,6 @@ use serde_json::json;
 
 pub use ground::{Blocks, Entry};
 
-use crate::chaos::wilson;
 use crate::evidence_log::EvidenceLog;
 use crate::progress::Progress;
 use crate::release::keys_and_store;
@@ -51,7 +50,7 @@ pub struct Ran {
     pub seconds: Vec<f64>,
     pub evidence: GateExperiment,
     /// 95 % Wilson interval of the share that was missed; `None` where nothing was planted.
-    pub interval: Option<(f64, f64)>,
+    pub interval: Option<statistics::Interval>,
     /// Where it stands in the log.
     pub index: Option<u64>,
     /// Why it does not stand there.
@@ -213,7 +212,7 @@ fn experiment(
                 ran.seconds
                     .push((options.clock)().boottime.saturating_sub(begun).as_secs_f64());
             }
-            ran.interval = wilson(ran.evidence.missed(), ran.evidence.planted());
+            ran.interval = statistics::wilson(ran.evidence.missed(), ran.evidence.planted());
         } else {
             ran.unclean = Some(Unclean {
                 stage: clean.0.lines.last().map_or(Stage::Commit, |line| line.stage),

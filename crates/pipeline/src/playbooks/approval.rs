@@ -11,6 +11,8 @@ use serde_json::json;
 use crate::Error;
 use crate::evidence_log::EvidenceLog;
 use crate::home::Home;
+use crate::release::{self, keys_and_store};
+use crate::store::Store;
 
 const WHAT: &str = "playbook-step";
 /// An answer counts for so long: a run that is not gone on with by then asks again.
@@ -51,4 +53,22 @@ pub fn stands(word: &Word, log: &EvidenceLog, now: Timestamp) -> bool {
         approval.is_some_and(|a| a.what == WHAT && a.subject == subject && a.expires > now)
             && signers.iter().all(approver)
     })
+}
+
+/// The same of a tree's store, and with why it can't be said told to whoever waits.
+pub fn vouched(word: &Word, options: &release::Options) -> bool {
+    let tree = &options.tree;
+    if !Store::exists(tree) {
+        return false;
+    }
+    let now = (options.clock)();
+    let opened = keys_and_store(options, tree)
+        .and_then(|(home, store, trust_root)| EvidenceLog::open(&store, &home, trust_root, now));
+    match opened {
+        Ok(log) => stands(word, &log, now.utc),
+        Err(error) => {
+            options.progress.note(&format!("approvals can't be read: {error}"));
+            false
+        }
+    }
 }

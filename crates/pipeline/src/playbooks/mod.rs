@@ -7,6 +7,7 @@
 //! Start reading at [`run`].
 
 mod approval;
+pub mod drill;
 pub(crate) mod incident;
 mod words;
 
@@ -17,7 +18,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use ::playbooks::{Actuators, HostActuators, HttpCall, Output, Playbook, RunStore, Shell, StoreError, Word};
-use evidence::{Digest, Now};
+use evidence::{Digest, KeyId, Now};
 use host::process::Wanted;
 use host::{DiskStorage, FileLock};
 
@@ -95,28 +96,64 @@ pub fn run(text: &str, inputs: &Inputs, options: &Options) -> Result<RunRecord, 
             "`playbook check` says the same, and more",
         )
     })?;
+    if drill::of(&options.release.tree, &inputs.run)?.is_some() {
+        return Err(Error::usage(
+            format!("run `{}` is a drill: what its machines do is rehearsed", inputs.run),
+            "go on with it by `proofmark chaos drill`, with the same `--run`",
+        ));
+    }
     let opened = Opened::of(&options.release.tree)?;
     run_outside(&playbook, inputs, options, &opened)
 }
 
 /// Signs a person's answer with the approver's keys, logs and records it, and goes on with the run.
 pub fn approve(run: &str, step: &str, answer: &Answer<'_>, options: &Options) -> Result<RunRecord, Error> {
-    let tree = &options.release.tree;
-    let opened = Opened::of(tree)?;
+    if let Some(drill) = drill::of(&options.release.tree, run)? {
+        return drill::answer(&drill, run, step, answer, options);
+    }
+    let opened = Opened::of(&options.release.tree)?;
+    signed_answer(run, step, answer, options, &opened)?;
+    let (playbook, inputs) = opened.store.begun(run).map_err(failed)?;
+    run_outside(&playbook, &inputs, options, &opened)
+}
+
+/// Signs a person's answer with the approver's keys, logs and records it: the place it was given at, and the keys.
+fn signed_answer(
+    run: &str,
+    step: &str,
+    answer: &Answer<'_>,
+    options: &Options,
+    opened: &Opened,
+) -> Result<(String, Vec<KeyId>), Error> {
     let word = opened.store.word(run, step, answer).map_err(failed)?;
-    {
-        let (home, store, trust_root) = keys_and_store(&options.release, tree)?;
+    let keys = {
+        let (home, store, trust_root) = keys_and_store(&options.release, &options.release.tree)?;
         let now = (options.release.clock)();
         let mut log = EvidenceLog::open(&store, &home, trust_root, now)?;
-        approval::sign(&word, &home, &mut log, now)?;
-    }
+        let index = approval::sign(&word, &home, &mut log, now)?;
+        let signed = usize::try_from(index).ok().and_then(|index| log.signed().nth(index));
+        signed.map_or_else(Vec::new, |(_, keys)| keys.to_vec())
+    };
     let recorded = match word.kind {
         WaitingFor::Answer => opened.store.answer(run, &word.unit, answer),
         WaitingFor::Settlement => opened.store.settle(run, &word.unit, answer.done, answer.by, answer.at),
     };
     recorded.map_err(failed)?;
-    let (playbook, inputs) = opened.store.begun(run).map_err(failed)?;
-    run_outside(&playbook, &inputs, options, &opened)
+    Ok((word.unit, keys))
+}
+
+/// What a run waits for at a place, and how it is answered: two lines.
+pub fn asked(run: &str, place: &Waiting) -> String {
+    // The step is the part before the command's number.
+    let step = place.unit.rsplit('/').nth(1).unwrap_or(&place.unit);
+    let no = match place.kind {
+        WaitingFor::Answer => "`--no` to refuse",
+        WaitingFor::Settlement => "`--no` if it didn't happen",
+    };
+    format!(
+        "{}\nhint: `proofmark playbook approve {run} {step} --by NAME`, with {no}",
+        place.instructions
+    )
 }
 
 /// All runs of a tree.
@@ -140,7 +177,7 @@ fn run_outside(playbook: &Playbook, inputs: &Inputs, options: &Options, opened: 
         folder: release.tree.clone(),
         environment: BTreeMap::from([("PATH".to_owned(), options.path.clone())]),
         // Its own journal is not a command's to write.
-        hide: vec![opened.folder.clone()],
+        hide: std::iter::once(opened.folder.clone()).chain(opened.drills()).collect(),
         writable: None,
         isolation: Wanted::None,
         hosts: options.hosts.clone(),
@@ -198,6 +235,12 @@ impl Opened {
             store: RunStore::new(Arc::new(storage)),
             _lock: lock,
         })
+    }
+
+    /// The folder of drills, where there is one.
+    fn drills(&self) -> Option<PathBuf> {
+        let folder = self.folder.parent()?.join(drill::FOLDER);
+        folder.is_dir().then_some(folder)
     }
 }
 
@@ -280,20 +323,7 @@ impl Acts for Outside<'_> {
     }
 
     fn vouched(&self, word: &Word) -> bool {
-        let tree = &self.options.tree;
-        if !Store::exists(tree) {
-            return false;
-        }
-        let now = (self.options.clock)();
-        let opened = keys_and_store(self.options, tree)
-            .and_then(|(home, store, trust_root)| EvidenceLog::open(&store, &home, trust_root, now));
-        match opened {
-            Ok(log) => approval::stands(word, &log, now.utc),
-            Err(error) => {
-                self.options.progress.note(&format!("approvals can't be read: {error}"));
-                false
-            }
-        }
+        approval::vouched(word, self.options)
     }
 }
 

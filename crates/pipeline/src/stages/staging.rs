@@ -29,14 +29,17 @@ use evidence::{Digest, Now, Observation, Outcome, Stage, Subject};
 use host::process::Cancel;
 use net::http::Request;
 use net::proxy::Applied;
-use serde_json::json;
-use telemetry::SigmaRules;
+use serde_json::{Value, json};
+use telemetry::{Reading, SigmaRules};
 
 use crate::Error;
+use crate::chaos::Switch;
+use crate::chaos::declared::{pause_of, planted, run_id};
 use crate::config::Role;
 use crate::environment::{Environment, ask};
+use crate::observers::Observers;
 use crate::playbooks::incident::{self, Cause};
-use crate::run::{Clock, Run};
+use crate::run::{Clock, Random, Run};
 use crate::stages::commit::observed;
 use crate::stages::not_configured;
 
@@ -132,9 +135,16 @@ fn perform(run: &mut Run, path: &str, experiment: &Experiment, rules: &SigmaRule
         roles: &run.loaded.config.broker.roles,
         settings: &run.loaded.chaos,
         clock: Arc::clone(&run.clock),
+        random: Arc::clone(&run.random),
         cancel: run.cancel.clone(),
+        observers: {
+            let _runtime = run.runtime.enter();
+            Observers::start(&run.loaded.chaos.observers, &run.clock, &run.random)?
+        },
     };
+    let switch = Switch::watch(&run.store.path, run.loaded.chaos.kill_switch.as_deref(), &run.cancel)?;
     let result = run.runtime.block_on(chaos::run(experiment, rules, &attacked, &journal));
+    drop(switch);
     let result = match result {
         Ok(result) => result,
         Err(_) if run.cancel.is_cancelled() => return Err(Error::Cancelled),
@@ -176,7 +186,9 @@ struct Attacked<'a> {
     roles: &'a std::collections::BTreeMap<String, Role>,
     settings: &'a chaos::Settings,
     clock: Clock,
+    random: Random,
     cancel: Cancel,
+    observers: Observers,
 }
 
 impl Attacked<'_> {
@@ -223,7 +235,7 @@ impl chaos::Environment for Attacked<'_> {
             let address = running
                 .ok_or_else(|| format!("no service `{}`", request.service))?
                 .address;
-            let mut headers = Vec::new();
+            let mut headers: Vec<_> = request.run.iter().map(|run| planted(run)).collect();
             if let Some(token) = self.bearer(request)? {
                 headers.push(("authorization".to_owned(), format!("Bearer {token}")));
             }
@@ -273,6 +285,18 @@ impl chaos::Environment for Attacked<'_> {
         })
     }
 
+    fn arm<'a>(&'a self, deadline: Duration) -> BoxFuture<'a, Result<(), String>> {
+        let warden = &self.environment.warden;
+        let armed = warden.arm(deadline, self.settings.kill_switch.as_deref());
+        Box::pin(async move { armed.map_err(|error| error.to_string()) })
+    }
+
+    fn disarm<'a>(&'a self) -> BoxFuture<'a, ()> {
+        // A warden that is gone enforces nothing.
+        let _ = self.environment.warden.disarm();
+        Box::pin(async {})
+    }
+
     fn poll_logs(&self, now: Duration) -> Vec<telemetry::Event> {
         self.environment
             .tail
@@ -281,12 +305,45 @@ impl chaos::Environment for Attacked<'_> {
             .unwrap_or_default()
     }
 
+    fn poll_readings(&self, now: Duration) -> Vec<Reading> {
+        let lines = self.poll_logs(now).into_iter().map(Reading::Event);
+        lines.chain(self.observers.poll_readings()).collect()
+    }
+
+    fn observers(&self) -> Vec<String> {
+        self.observers.names().map(str::to_owned).collect()
+    }
+
+    fn self_test<'a>(&'a self, observer: &'a str, canary: &'a Value) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(self.observers.self_test(observer, canary))
+    }
+
+    fn observer_pause(&self, observer: &str) -> Duration {
+        pause_of(self.settings, observer)
+    }
+
+    fn entities(&self) -> Vec<String> {
+        let services = self.environment.services.keys();
+        services.chain(self.roles.keys()).cloned().collect()
+    }
+
+    fn run_id(&self) -> [u8; 16] {
+        run_id(&self.random)
+    }
+
     fn now(&self) -> Now {
         (self.clock)()
     }
 
     fn cancelled(&self) -> bool {
-        self.cancel.is_cancelled()
+        self.cancel.is_cancelled() || self.settings.freeze_at(self.now().utc).is_some()
+    }
+
+    fn why_cancelled(&self) -> String {
+        match self.settings.freeze_at(self.now().utc) {
+            Some(freeze) => format!("stopped: the freeze `{}` has begun", freeze.name),
+            None => "stopped before everything was known".to_owned(),
+        }
     }
 }
 

@@ -34,6 +34,7 @@ use crate::words::{day, digest, names, thousands};
 pub(super) const ENTRY: Entry = Entry {
     id: "canary-promoted",
     stages: &[Stage::Production],
+    in_floor: true,
     parameters: &[
         Parameter {
             name: "alpha_max",

@@ -33,6 +33,7 @@ use crate::words::day;
 pub(super) const ENTRY: Entry = Entry {
     id: "controls-not-loosened",
     stages: &Stage::ALL,
+    in_floor: true,
     parameters: &[Parameter {
         name: "judges",
         kind: Kind::Texts,

@@ -37,6 +37,7 @@ use crate::words::digest;
 pub(super) const ENTRY: Entry = Entry {
     id: "coverage-complete",
     stages: &Stage::ALL,
+    in_floor: true,
     parameters: &[],
     judge,
     judge_one: None,

@@ -31,6 +31,7 @@ use crate::words::duration;
 pub(super) const ENTRY: Entry = Entry {
     id: "degradation-recovered",
     stages: &[Stage::Staging],
+    in_floor: true,
     parameters: &[Parameter {
         name: "within_seconds",
         kind: Kind::Integer,

@@ -33,6 +33,7 @@ use crate::observed::{Watch, judge_observed};
 pub(super) const ENTRY: Entry = Entry {
     id: "dependency-policy",
     stages: &[Stage::Commit],
+    in_floor: true,
     parameters: &[
         Parameter {
             name: "deny",

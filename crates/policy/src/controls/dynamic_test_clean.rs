@@ -30,6 +30,7 @@ use crate::observed::{Unit, Watch, judge_observed};
 pub(super) const ENTRY: Entry = Entry {
     id: "dynamic-test-clean",
     stages: &[Stage::Integration],
+    in_floor: true,
     parameters: &[Parameter {
         name: "severity_min",
         kind: Kind::Severity,

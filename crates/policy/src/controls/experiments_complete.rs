@@ -31,6 +31,7 @@ use crate::words::count;
 pub(super) const ENTRY: Entry = Entry {
     id: "experiments-complete",
     stages: &[Stage::Staging],
+    in_floor: true,
     parameters: &[],
     judge,
     judge_one: Some(one),

@@ -32,6 +32,7 @@ use crate::observed::{Watch, judge_observed};
 pub(super) const ENTRY: Entry = Entry {
     id: "licences-allowed",
     stages: &[Stage::Build],
+    in_floor: true,
     parameters: &[
         Parameter {
             name: "allow",

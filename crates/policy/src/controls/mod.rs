@@ -4,6 +4,7 @@ mod controls_not_loosened;
 mod coverage_complete;
 mod degradation_recovered;
 mod dependency_policy;
+mod detection_proven;
 mod dynamic_test_clean;
 mod experiments_complete;
 mod licences_allowed;
@@ -22,6 +23,7 @@ pub static ALL: &[super::Entry] = &[
     coverage_complete::ENTRY,
     degradation_recovered::ENTRY,
     dependency_policy::ENTRY,
+    detection_proven::ENTRY,
     dynamic_test_clean::ENTRY,
     experiments_complete::ENTRY,
     licences_allowed::ENTRY,
@@ -47,6 +49,7 @@ pub static PAGES: &[(&str, &str)] = &[
         include_str!("degradation_recovered.rs"),
     ),
     ("control/dependency-policy", include_str!("dependency_policy.rs")),
+    ("control/detection-proven", include_str!("detection_proven.rs")),
     ("control/dynamic-test-clean", include_str!("dynamic_test_clean.rs")),
     ("control/experiments-complete", include_str!("experiments_complete.rs")),
     ("control/licences-allowed", include_str!("licences_allowed.rs")),

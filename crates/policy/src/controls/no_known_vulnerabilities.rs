@@ -34,6 +34,7 @@ use crate::words::{count, day};
 pub(super) const ENTRY: Entry = Entry {
     id: "no-known-vulnerabilities",
     stages: &[Stage::Build],
+    in_floor: true,
     parameters: &[
         Parameter {
             name: "age_days_max",

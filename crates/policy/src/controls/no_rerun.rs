@@ -38,6 +38,7 @@ use crate::words::{day, digest};
 pub(super) const ENTRY: Entry = Entry {
     id: "no-rerun",
     stages: &Stage::ALL,
+    in_floor: true,
     parameters: &[],
     judge,
     judge_one: None,

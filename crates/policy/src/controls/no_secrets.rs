@@ -30,6 +30,7 @@ use crate::observed::{Unit, Watch, judge_observed};
 pub(super) const ENTRY: Entry = Entry {
     id: "no-secrets",
     stages: &[Stage::Commit],
+    in_floor: true,
     parameters: &[Parameter {
         name: "severity_min",
         kind: Kind::Severity,

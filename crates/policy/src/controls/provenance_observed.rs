@@ -41,6 +41,7 @@ use crate::words::{count, names_up_to};
 pub(super) const ENTRY: Entry = Entry {
     id: "provenance-observed",
     stages: &[Stage::Build],
+    in_floor: true,
     parameters: &[Parameter {
         name: "slsa_level_min",
         kind: Kind::Integer,

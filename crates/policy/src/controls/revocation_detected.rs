@@ -35,6 +35,7 @@ use crate::words::duration;
 pub(super) const ENTRY: Entry = Entry {
     id: "revocation-detected",
     stages: &[Stage::Staging],
+    in_floor: true,
     parameters: &[
         Parameter {
             name: "contained_within_seconds",

@@ -35,6 +35,7 @@ use crate::words::{count, digest};
 pub(super) const ENTRY: Entry = Entry {
     id: "running-artifacts-match",
     stages: &[Stage::Integration],
+    in_floor: true,
     parameters: &[],
     judge: |asked| {
         let mut judged = asked.each(RUNTIME, WATCH.check, one);

@@ -31,6 +31,7 @@ use crate::words::count;
 pub(super) const ENTRY: Entry = Entry {
     id: "sbom-complete",
     stages: &[Stage::Build],
+    in_floor: true,
     parameters: &[],
     judge: |asked| asked.each(SBOM, "bill of materials", one),
     judge_one: Some(one),

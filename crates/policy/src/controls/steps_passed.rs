@@ -31,6 +31,7 @@ use crate::words::{count, names};
 pub(super) const ENTRY: Entry = Entry {
     id: "steps-passed",
     stages: &[Stage::Commit],
+    in_floor: true,
     parameters: &[Parameter {
         name: "steps_required",
         kind: Kind::Texts,

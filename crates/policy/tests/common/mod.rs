@@ -396,6 +396,10 @@ impl Release {
         let facts = Facts {
             now: self.now,
             previous_controls: self.previous_controls.clone(),
+            techniques: BTreeMap::from([
+                ("secret-unreadable".to_owned(), vec!["T1552.001".to_owned()]),
+                ("credential-revoked".to_owned(), vec!["T1078".to_owned()]),
+            ]),
         };
         policy::decide(
             stage,
@@ -559,6 +563,7 @@ pub fn revocation() -> ChaosExperiment {
         rung: None,
         targets: vec![],
         pattern: None,
+        study: None,
         unknown: vec![],
         notes: vec![],
         measured: None,

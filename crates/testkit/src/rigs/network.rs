@@ -23,6 +23,9 @@ pub(super) const RIGS: &[(&str, Make)] = &[
             Ok(rig.fetched(Duration::from_secs(1))? < BULK_BYTES / 8)
         })
     }),
+    ("connection-killed", |_| {
+        network("connection-killed", Service::Echo, "", |rig| Ok(!rig.echoed()?))
+    }),
     ("dns-poisoned", |_| {
         let keys = "name = \"ledger.test\"\nanswer = \"127.0.0.2\"\n";
         network("dns-poisoned", Service::Names, keys, |rig| {
@@ -88,6 +91,8 @@ enum Service {
     Greeting,
     /// HTTP: a long answer to everything.
     Bulk,
+    /// TCP: says again whatever it is told, for as long as it is told.
+    Echo,
     /// DNS over UDP.
     Names,
 }
@@ -133,6 +138,7 @@ impl Network {
         match self.service {
             Service::Greeting => 7070,
             Service::Bulk => 8080,
+            Service::Echo => 7007,
             Service::Names => 53,
         }
     }
@@ -209,6 +215,24 @@ impl Network {
         })
     }
 
+    /// Whether a connection that says nothing for a while is there still.
+    fn echoed(&self) -> Result<bool, String> {
+        use std::io::Write;
+        let address = self.address();
+        self.within(|| {
+            let Ok(mut stream) = TcpStream::connect_timeout(&address, WAIT) else {
+                return Err("the server is gone".to_owned());
+            };
+            std::thread::sleep(Duration::from_millis(100));
+            let mut answer = [0; 5];
+            let told = stream
+                .set_read_timeout(Some(WAIT))
+                .and_then(|()| stream.write_all(b"hello"))
+                .and_then(|()| stream.read_exact(&mut answer));
+            Ok(told.is_ok() && &answer == b"hello")
+        })
+    }
+
     /// What is said of `ledger.test` and of another name.
     fn names(&self) -> Result<[Option<Ipv4Addr>; 2], String> {
         let address = self.address();
@@ -253,6 +277,7 @@ impl Rig for Network {
         let answers = match self.service {
             Service::Greeting => format!("{:?}", self.greeted(1)?),
             Service::Bulk => format!("{}", self.fetched(Duration::from_secs(5))?),
+            Service::Echo => format!("{}", self.echoed()?),
             Service::Names => format!("{:?}", self.names()?),
         };
         Ok(format!("{answers} {}", self.rules()?))
@@ -269,7 +294,8 @@ impl Rig for Network {
             Ok(rules) => rules,
             Err(problem) => return Some(Err(problem)),
         };
-        if rules.contains("flags owner") {
+        // What a process holds has no table that outlives it.
+        if rules.contains("flags owner") || self.service == Service::Echo {
             return None;
         }
         let table = rules
@@ -325,6 +351,11 @@ impl Server {
                 let answer = [b"HTTP/1.0 200 OK\r\n\r\n".to_vec(), vec![b'x'; BULK_BYTES]].concat();
                 std::thread::spawn(move || serve(&listener, &answer, &stopped))
             }
+            Service::Echo => {
+                let listener = TcpListener::bind(address).map_err(failed)?;
+                listener.set_nonblocking(true).map_err(failed)?;
+                std::thread::spawn(move || echo(&listener, &stopped))
+            }
             Service::Names => {
                 let socket = UdpSocket::bind(address).map_err(failed)?;
                 socket.set_read_timeout(Some(LOOK)).map_err(failed)?;
@@ -361,6 +392,28 @@ fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) {
             let _ = stream.read(&mut [0; 1024]);
         }
         let _ = stream.write_all(answer);
+    }
+}
+
+/// Says again what it is told, to everybody at once.
+fn echo(listener: &TcpListener, stop: &AtomicBool) {
+    use std::io::Write;
+    let mut clients: Vec<TcpStream> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok((stream, _)) = listener.accept()
+            && stream.set_nonblocking(true).is_ok()
+        {
+            clients.push(stream);
+        }
+        clients.retain_mut(|stream| {
+            let mut told = [0; 256];
+            match stream.read(&mut told) {
+                Ok(0) => false,
+                Ok(length) => stream.write_all(&told[..length]).is_ok(),
+                Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+            }
+        });
+        std::thread::sleep(LOOK);
     }
 }
 

@@ -22,6 +22,18 @@ pub(super) const RIGS: &[(&str, Make)] = &[
         let path = format!(".proofmark/{}", store.blobs[0].0);
         store.rig(folder, "artifact-tampered", &path, |folder| wrong(folder, "artifact"))
     }),
+    ("attestation-expired", |folder| {
+        // Well signed, and not what was logged under that name: it has run out.
+        let store = Store::with_approvals()?;
+        let valid = store
+            .envelopes
+            .iter()
+            .find(|(_, envelope)| String::from_utf8_lossy(&envelope.payload).contains("2099-01-01"));
+        let path = valid.map(|(path, _)| format!(".proofmark/{path}"));
+        store.rig(folder, "attestation-expired", &path.ok_or("no approval")?, |folder| {
+            Ok(wrong(folder, "envelope")? && wrong(folder, "valid")? && !wrong(folder, "signature")?)
+        })
+    }),
     ("attestation-forged", |folder| {
         on_envelope(folder, "attestation-forged", |folder| {
             Ok(wrong(folder, "envelope")? && wrong(folder, "signature")?)
@@ -95,6 +107,20 @@ struct Store {
 impl Store {
     /// Two releases of one artifact: provenance, SBOM and verdict each.
     fn new() -> Result<Store, String> {
+        Store::holding(&[])
+    }
+
+    /// The same with three approvals: one that holds, an earlier one of the same, and one of something else that has
+    /// run out too.
+    fn with_approvals() -> Result<Store, String> {
+        Store::holding(&[
+            json!({"what": "rerun", "subject": "aa", "expires": "2099-01-01T00:00:00Z"}),
+            json!({"what": "rerun", "subject": "aa", "expires": "2020-01-01T00:00:00Z"}),
+            json!({"what": "rerun", "subject": "bb", "expires": "2019-01-01T00:00:00Z"}),
+        ])
+    }
+
+    fn holding(approvals: &[serde_json::Value]) -> Result<Store, String> {
         let signer = key(1)?;
         let mut store = Store {
             envelopes: Vec::new(),
@@ -107,14 +133,22 @@ impl Store {
         for release in ["one", "two"] {
             let artifact = format!("artifact of release {release}").into_bytes();
             let digest = Digest::of(&artifact);
-            for (predicate, said) in [
+            let mut statements = vec![
                 ("https://slsa.dev/provenance/v1", json!({"release": release})),
                 (
                     "https://cyclonedx.org/bom",
                     json!({"components": [{"name": "a"}, {"name": release}]}),
                 ),
                 ("https://slsa.dev/verification_summary/v1", json!({"release": release})),
-            ] {
+            ];
+            if release == "one" {
+                statements.extend(
+                    approvals
+                        .iter()
+                        .map(|approval| (evidence::predicates::APPROVAL, approval.clone())),
+                );
+            }
+            for (predicate, said) in statements {
                 let statement = Statement {
                     kind: evidence::STATEMENT_TYPE.to_owned(),
                     subject: vec![Subject::new("shop", digest)],
@@ -192,6 +226,15 @@ fn problems(store: &Path) -> std::io::Result<Vec<String>> {
         if blob_path(&Digest::of(&bytes)) != format!("blobs/{blob}") {
             problems.push(format!("artifact {blob} is another one"));
         }
+    }
+    let envelopes = files(&store.join("envelopes"))?;
+    let texts: Vec<String> = envelopes
+        .iter()
+        .filter_map(|name| Envelope::from_bytes(&fs::read(store.join("envelopes").join(name)).ok()?).ok())
+        .map(|envelope| String::from_utf8_lossy(&envelope.payload).into_owned())
+        .collect();
+    if texts.iter().any(|text| text.contains("expires")) && !texts.iter().any(|text| text.contains("2099-01-01")) {
+        problems.push("no approval is valid any more".to_owned());
     }
     let public = key(1).map_err(std::io::Error::other)?;
     for name in files(&store.join("envelopes"))? {

@@ -17,8 +17,11 @@ use crate::read::Document;
 use crate::strike::{Record, Site, Strike, Undone, survey, take_back};
 use crate::target::Targets;
 
-/// A rehearsal. The steps are called in order: [`Drill::plan`], [`Drill::inject`], [`Drill::bites`], [`Drill::undo`].
-pub struct Drill {
+/// What the records of a rehearsal are sealed with: nothing in them is anybody's.
+const REHEARSAL_SALT: [u8; 32] = [7; 32];
+
+/// A rehearsal. The steps are called in order: [`Rehearsal::plan`], [`Rehearsal::inject`], [`Rehearsal::bites`], [`Rehearsal::undo`].
+pub struct Rehearsal {
     entry: &'static Entry,
     strike: Arc<dyn Strike>,
     site: Site,
@@ -28,14 +31,14 @@ pub struct Drill {
     holders: Vec<crate::process::Holder>,
 }
 
-impl Drill {
+impl Rehearsal {
     /// Reads one fault, its keys as in a `[[fault]]`, and the targets, as in a configuration. `time_left` is the
     /// longest that it may hold.
     ///
     /// # Errors
     /// Everything that is wrong with the two texts, a fault that attacks no declared target, and a target that is not
     /// isolated and opted in: a rehearsal is for nothing else.
-    pub fn new(fault: &str, targets: &str, time_left: Duration) -> Result<Drill, Vec<Diagnostic>> {
+    pub fn new(fault: &str, targets: &str, time_left: Duration) -> Result<Rehearsal, Vec<Diagnostic>> {
         let targets = Targets::parse("targets", targets)?;
         let document = Document::new("fault", fault);
         let made = {
@@ -63,10 +66,14 @@ impl Drill {
         if document.has_problems() {
             return Err(document.into_diagnostics());
         }
-        Ok(Drill {
+        Ok(Rehearsal {
             entry: made.entry(),
             strike,
-            site: Site { targets, time_left },
+            site: Site {
+                targets,
+                time_left,
+                salt: REHEARSAL_SALT,
+            },
             permit: Permit::rehearsal(),
             planned: None,
             #[cfg(target_os = "linux")]

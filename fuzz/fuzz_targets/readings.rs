@@ -1,0 +1,6 @@
+//! See `readings` in `src/lib.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    proofmark_fuzz::readings(bytes);
+});
