@@ -368,8 +368,9 @@ fn each_toxic_that_ends_a_connection_does_it_in_its_way() {
     let proxy = proxy(echo());
     let ends = |toxics: Vec<Applied>, sent: &[u8]| {
         proxy.set(toxics);
-        let mut stream = connect(proxy.address());
+        // The toxic's time begins when the proxy accepts, which may be before `connect` returns.
         let begun = Instant::now();
+        let mut stream = connect(proxy.address());
         let mut back = Vec::new();
         let read = stream.write_all(sent).and_then(|()| stream.read_to_end(&mut back));
         (
