@@ -47,7 +47,8 @@ fn blocks(text: &str) -> Vec<String> {
 }
 
 fn play(document: &str, block: &str) -> Result<(usize, Vec<String>), String> {
-    let folder = tools::target().join("transcripts");
+    // Not below this repository: cargo reads the configuration of every folder above, which a release calls foreign.
+    let folder = std::env::temp_dir().join(format!("proofmark-transcripts-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     let copy = folder.join("copy");
     fs::create_dir_all(&copy).map_err(|error| format!("{}: {error}", copy.display()))?;
@@ -73,6 +74,7 @@ fn play(document: &str, block: &str) -> Result<(usize, Vec<String>), String> {
             problems.push(format!("{document}: `{command}` printed\n{got}\nexpected\n{expected}"));
         }
     }
+    let _ = fs::remove_dir_all(&folder);
     Ok((ran, problems))
 }
 
