@@ -8,10 +8,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chaos::{BoxFuture, CredentialRef, Environment, Experiment, ServiceAnswer, ServiceRequest, UndoJournal};
+use chaos::{BoxFuture, CredentialRef, Environment, Experiment, Observing, ServiceAnswer, ServiceRequest, UndoJournal};
 use evidence::Now;
 use evidence::predicates::ChaosExperiment;
-use net::proxy::Applied;
 use serde_json::json;
 use telemetry::{Alert, Event, Reading, SigmaRules};
 use testkit::{Rng, SimStorage};
@@ -213,6 +212,25 @@ impl World {
     }
 }
 
+impl Observing for World {
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Said by the world itself, which knows when it is asked.
+    fn poll(&self) -> Vec<Reading> {
+        Vec::new()
+    }
+
+    fn self_test<'a>(&'a self, _: &'a str, _: &'a serde_json::Value) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn pause(&self, _: &str) -> Duration {
+        Duration::ZERO
+    }
+}
+
 impl Environment for World {
     fn opted_in(&self) -> bool {
         true
@@ -256,14 +274,6 @@ impl Environment for World {
         Box::pin(async move { vec![CredentialRef(name.to_owned())] })
     }
 
-    fn toxics<'a>(&'a self, _: &'a str, _: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Err("there is no link".to_owned()) })
-    }
-
-    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
-        Box::pin(async { Err("there is no link".to_owned()) })
-    }
-
     fn poll_logs(&self, _: Duration) -> Vec<Event> {
         Vec::new()
     }
@@ -301,8 +311,8 @@ impl Environment for World {
         })
     }
 
-    fn self_test<'a>(&'a self, _: &'a str, _: &'a serde_json::Value) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Ok(()) })
+    fn observing(&self) -> Option<&dyn Observing> {
+        Some(self)
     }
 
     fn run_id(&self) -> [u8; 16] {

@@ -16,16 +16,16 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chaos::{BoxFuture, CredentialRef, Environment, Experiment, ServiceAnswer, ServiceRequest, Settings, UndoJournal};
+use chaos::{
+    BoxFuture, CredentialRef, Environment, Experiment, Observing, ServiceAnswer, ServiceRequest, Settings, UndoJournal,
+};
 use evidence::Now;
 use evidence::predicates::ChaosExperiment;
 use net::http::{Client, Handler, Limits, Request, Response, Server, ServerLimits};
-use net::proxy::Applied;
 use pipeline::observers::Observers;
 use pipeline::progress::Progress;
 use pipeline::release::Options;
-use serde_json::Value;
-use telemetry::{Event, LogTail, Reading, SigmaRules};
+use telemetry::{Event, LogTail, SigmaRules};
 use testkit::{Rng, SimStorage};
 use tokio::sync::Semaphore;
 
@@ -417,29 +417,12 @@ impl Environment for Service {
         Box::pin(async move { vec![CredentialRef(name.to_owned())] })
     }
 
-    fn toxics<'a>(&'a self, _: &'a str, _: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Err("there is no link".to_owned()) })
-    }
-
-    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
-        Box::pin(async { Err("there is no link".to_owned()) })
-    }
-
     fn poll_logs(&self, now: Duration) -> Vec<Event> {
         self.tail.lock().map(|mut tail| tail.poll(now)).unwrap_or_default()
     }
 
-    fn poll_readings(&self, now: Duration) -> Vec<Reading> {
-        let lines = self.poll_logs(now).into_iter().map(Reading::Event);
-        lines.chain(self.observers.poll_readings()).collect()
-    }
-
-    fn observers(&self) -> Vec<String> {
-        self.observers.names().map(str::to_owned).collect()
-    }
-
-    fn self_test<'a>(&'a self, observer: &'a str, canary: &'a Value) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(self.observers.self_test(observer, canary))
+    fn observing(&self) -> Option<&dyn Observing> {
+        Some(&self.observers)
     }
 
     fn run_id(&self) -> [u8; 16] {

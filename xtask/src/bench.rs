@@ -66,8 +66,7 @@ pub fn run(args: &[&str]) -> Result<(), String> {
 fn abort() -> Result<(), String> {
     tools::cargo(&["build", "--quiet", "--release", "-p", "proofmark"])?;
     let program = tools::target().join("release/proofmark").display().to_string();
-    let run = ["run", "--quiet", "--release", "-p", "conformance", "--"];
-    tools::cargo(&[&run[..], &["bench", "abort", "--program", &program]].concat())
+    conformance(&["bench", "abort", "--program", &program])
 }
 
 /// `bench verify`: the driver is in `conformance`; a figure that misses its bar makes it fail, as does a peer that is absent.
@@ -76,41 +75,26 @@ fn verify(data: Option<&str>) -> Result<(), String> {
     let sigstore = sigstore.display().to_string();
     tools::cargo(&["build", "--quiet", "--release", "-p", "proofmark"])?;
     let program = tools::target().join("release/proofmark").display().to_string();
-    let run = ["run", "--quiet", "--release", "-p", "conformance", "--"];
     let mut bench = vec!["bench", "verify", "--program", &program, "--sigstore", &sigstore];
     bench.extend(data.map(|data| ["--data", data]).into_iter().flatten());
-    tools::cargo(&[&run[..], &bench].concat())
+    conformance(&bench)
 }
 
 fn proxy(groups: &[&str]) -> Result<(), String> {
     let peer = tools::find("toxiproxy-server").ok_or("toxiproxy-server is absent: ../shared/peers installs it")?;
     let peer = peer.display().to_string();
-    let run = [
-        "run",
-        "--quiet",
-        "--release",
-        "-p",
-        "conformance",
-        "--",
-        "bench",
-        "proxy",
-        peer.as_str(),
-    ];
-    tools::cargo(&[&run, groups].concat())
+    conformance(&[&["bench", "proxy", peer.as_str()][..], groups].concat())
 }
 
 /// `bench sigma`: a ratio under its bar makes it fail, as does data that is absent.
 fn sigma() -> Result<(), String> {
-    tools::cargo(&[
-        "run",
-        "--quiet",
-        "--release",
-        "-p",
-        "conformance",
-        "--",
-        "bench",
-        "sigma",
-    ])
+    conformance(&["bench", "sigma"])
+}
+
+/// The harness, optimised.
+fn conformance(args: &[&str]) -> Result<(), String> {
+    let run = ["run", "--quiet", "--release", "-p", "conformance", "--"];
+    tools::cargo(&[&run[..], args].concat())
 }
 
 /// Process probes in the experiment that both sides run.

@@ -296,8 +296,7 @@ impl Case {
         let Ok(encoded) = ml_dsa::ExpandedSigningKeyBytes::<P>::try_from(key) else {
             return false;
         };
-        // Deprecated, since a key ought to be a seed: here are keys that aren't.
-        #[allow(deprecated)]
+        #[expect(deprecated, reason = "a key ought to be a seed: here are keys that aren't")]
         let key = ExpandedSigningKey::<P>::from_expanded(&encoded);
         self.signs(&key)
     }

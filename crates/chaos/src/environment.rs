@@ -31,11 +31,15 @@ pub trait Environment: Send + Sync {
     /// The live leases that `role` holds for `policy`.
     fn active<'a>(&'a self, role: &'a str, policy: &'a str) -> BoxFuture<'a, Vec<CredentialRef>>;
 
-    /// Replaces the toxics of a link, in the worker process.
-    fn toxics<'a>(&'a self, link: &'a str, toxics: Vec<Applied>) -> BoxFuture<'a, Result<(), String>>;
+    /// Replaces the toxics of a link, in the worker process. There is no link where this is not overridden.
+    fn toxics<'a>(&'a self, link: &'a str, _: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { Err(no_link(link)) })
+    }
 
     /// The toxics of a link as the worker process has them.
-    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>>;
+    fn read_toxics<'a>(&'a self, link: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
+        Box::pin(async move { Err(no_link(link)) })
+    }
 
     /// Tells whoever outlives this process that everything must be undone by `deadline` (boot time). Nothing is
     /// injected when that fails.
@@ -82,25 +86,16 @@ pub trait Environment: Send + Sync {
     /// Lines that services logged since the last call. `now` is the boot time of the call.
     fn poll_logs(&self, now: Duration) -> Vec<telemetry::Event>;
 
-    /// What services logged, and somebody else's detectors said, since the last call. Nothing but log lines where this
-    /// is not overridden.
+    /// Where somebody else's detectors are heard. Nowhere where this is not overridden.
+    fn observing(&self) -> Option<&dyn Observing> {
+        None
+    }
+
+    /// What services logged, and somebody else's detectors said, since the last call.
     fn poll_readings(&self, now: Duration) -> Vec<Reading> {
-        self.poll_logs(now).into_iter().map(Reading::Event).collect()
-    }
-
-    /// Names of the observers whose readings [`Environment::poll_readings`] has.
-    fn observers(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Whether an observer can receive right now. `canary` is what its tool would say; `null` takes its kind's own.
-    fn self_test<'a>(&'a self, observer: &'a str, _: &'a serde_json::Value) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { Err(format!("there is no observer `{observer}`")) })
-    }
-
-    /// How long an observer may take until it sees what is there: the pause between two of its questions.
-    fn observer_pause(&self, _: &str) -> Duration {
-        Duration::ZERO
+        let lines = self.poll_logs(now).into_iter().map(Reading::Event);
+        let heard = self.observing().map_or_else(Vec::new, Observing::poll);
+        lines.chain(heard).collect()
     }
 
     /// Names of what there is to attack here, the attacked included: an alert about another one is about something
@@ -121,6 +116,28 @@ pub trait Environment: Send + Sync {
     fn why_cancelled(&self) -> String {
         "stopped before everything was known".to_owned()
     }
+}
+
+fn no_link(link: &str) -> String {
+    format!("there is no link `{link}`")
+}
+
+/// Detectors that exist already, as an environment hears them.
+pub trait Observing: Send + Sync {
+    /// Names of the observers.
+    fn names(&self) -> Vec<String>;
+
+    /// What they said since the last call.
+    fn poll(&self) -> Vec<Reading>;
+
+    /// Whether an observer can receive right now. `canary` is what its tool would say; `null` takes its kind's own.
+    ///
+    /// # Errors
+    /// Why it can't; a name that is none of [`Observing::names`] is one reason.
+    fn self_test<'a>(&'a self, observer: &'a str, canary: &'a serde_json::Value) -> BoxFuture<'a, Result<(), String>>;
+
+    /// How long an observer may take until it sees what is there: the pause between two of its questions.
+    fn pause(&self, observer: &str) -> Duration;
 }
 
 /// A request to a service of the environment.

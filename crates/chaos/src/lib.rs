@@ -80,7 +80,8 @@ mod x509;
 pub use capability::{Capability, capabilities};
 pub use declare::{DataClass, Declaration, Exposure, Rung, Tenancy};
 pub use environment::{
-    BoxFuture, CredentialRef, Environment, HEALTH, HEALTHY, RUN_HEADER, ServiceAnswer, ServiceRequest, run_agent,
+    BoxFuture, CredentialRef, Environment, HEALTH, HEALTHY, Observing, RUN_HEADER, ServiceAnswer, ServiceRequest,
+    run_agent,
 };
 pub use experiment::{
     Abort, Answer, Correlation, DEADLINE_SECONDS_MAX, Detector, DetectorKind, Expect, Experiment, Invariant,

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chaos::{
-    BoxFuture, CredentialRef, Environment, Experiment, ServiceAnswer, ServiceRequest, UndoJournal, outcome, run,
+    BoxFuture, CredentialRef, Environment, Experiment, Observing, ServiceAnswer, ServiceRequest, UndoJournal, outcome,
+    run,
 };
 use evidence::predicates::{ChaosExperiment, Measured};
 use evidence::{Now, Outcome, Timestamp};
@@ -151,6 +152,25 @@ impl World {
     }
 }
 
+impl Observing for World {
+    fn names(&self) -> Vec<String> {
+        vec!["siem".to_owned()]
+    }
+
+    /// Said by the world itself, which knows when it is asked.
+    fn poll(&self) -> Vec<Reading> {
+        Vec::new()
+    }
+
+    fn self_test<'a>(&'a self, _: &'a str, _: &'a serde_json::Value) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.observer.clone() })
+    }
+
+    fn pause(&self, _: &str) -> Duration {
+        Duration::ZERO
+    }
+}
+
 impl Environment for World {
     fn opted_in(&self) -> bool {
         true
@@ -269,12 +289,8 @@ impl Environment for World {
         (self.speak.lock().unwrap())(&tick)
     }
 
-    fn observers(&self) -> Vec<String> {
-        vec!["siem".to_owned()]
-    }
-
-    fn self_test<'a>(&'a self, _: &'a str, _: &'a Value) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async move { self.observer.clone() })
+    fn observing(&self) -> Option<&dyn Observing> {
+        Some(self)
     }
 
     fn entities(&self) -> Vec<String> {

@@ -832,12 +832,6 @@ impl Environment for NoClock {
     fn active<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Vec<CredentialRef>> {
         Box::pin(async { Vec::new() })
     }
-    fn toxics<'a>(&'a self, _: &'a str, _: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Err("none".to_owned()) })
-    }
-    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
-        Box::pin(async { Err("none".to_owned()) })
-    }
     fn poll_logs(&self, _: Duration) -> Vec<Event> {
         Vec::new()
     }

@@ -18,7 +18,6 @@ use chaos::{
 };
 use evidence::Now;
 use evidence::predicates::ChaosExperiment;
-use net::proxy::Applied;
 use serde_json::json;
 use telemetry::{Event, SigmaRules};
 use testkit::SimStorage;
@@ -364,14 +363,6 @@ impl Environment for Real {
 
     fn active<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Vec<CredentialRef>> {
         Box::pin(async { Vec::new() })
-    }
-
-    fn toxics<'a>(&'a self, _: &'a str, _: Vec<Applied>) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Err("there are no links".to_owned()) })
-    }
-
-    fn read_toxics<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Vec<Applied>, String>> {
-        Box::pin(async { Err("there are no links".to_owned()) })
     }
 
     fn site(&self) -> Site {

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use chaos::{Input, ObserverSetting};
+use chaos::{BoxFuture, Input, ObserverSetting, Observing};
 use evidence::{Digest, Timestamp};
 use host::process::{Child, Command, Sink, Wanted};
 use net::http::{self, Handler, Limits, Request, Response, Server, ServerLimits};
@@ -63,6 +63,8 @@ struct Source {
     entry: &'static Entry,
     options: Options,
     fresh: Option<Duration>,
+    /// Between two questions, where it has to be asked.
+    pause: Duration,
     opened: Opened,
 }
 
@@ -190,10 +192,15 @@ impl Observers {
                     }
                 }
             };
+            let pause = match &setting.input {
+                Input::Poll { every_ms, .. } => Duration::from_millis(*every_ms),
+                _ => Duration::ZERO,
+            };
             let source = Source {
                 entry,
                 options: setting.options.clone(),
                 fresh: setting.fresh_seconds.map(Duration::from_secs),
+                pause,
                 opened,
             };
             observers.sources.insert(name.clone(), source);
@@ -230,11 +237,6 @@ impl Observers {
         let mut readings = self.queue.take();
         readings.sort_by_key(boottime);
         readings
-    }
-
-    /// Names of all sources.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.sources.keys().map(String::as_str)
     }
 
     /// Where a source listens; `None` for one that doesn't.
@@ -493,6 +495,24 @@ impl Observers {
         let thread = std::thread::Builder::new().name("observers".to_owned()).spawn(look);
         self.looking = Some(thread.map_err(|error| Error::failed("look at files", error))?);
         Ok(())
+    }
+}
+
+impl Observing for Observers {
+    fn names(&self) -> Vec<String> {
+        self.sources.keys().cloned().collect()
+    }
+
+    fn poll(&self) -> Vec<Reading> {
+        self.poll_readings()
+    }
+
+    fn self_test<'a>(&'a self, observer: &'a str, canary: &'a Value) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(Observers::self_test(self, observer, canary))
+    }
+
+    fn pause(&self, observer: &str) -> Duration {
+        self.sources.get(observer).map_or(Duration::ZERO, |source| source.pause)
     }
 }
 

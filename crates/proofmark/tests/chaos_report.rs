@@ -46,16 +46,11 @@ struct Small {
 
 impl Small {
     fn new() -> Small {
-        let folder = tempfile::tempdir().expect("a folder");
-        let tree = folder.path().join("tree");
-        std::fs::create_dir_all(tree.join("data")).expect("a folder");
-        for (name, text) in [
+        let (folder, tree) = common::small(&[
             ("proofmark.toml", CONFIG),
             ("one file.toml", EXPERIMENT),
             ("data/a.txt", "hello\n"),
-        ] {
-            std::fs::write(tree.join(name), text).expect("a file");
-        }
+        ]);
         Small { folder, tree }
     }
 

@@ -72,19 +72,14 @@ const SECONDS_MAX: u64 = 120;
 #[test]
 fn a_study_is_planned_killed_resumed_and_answered() {
     let _turn = common::turn();
-    let folder = tempfile::tempdir().expect("a folder");
-    let tree = folder.path().join("tree");
-    std::fs::create_dir_all(tree.join("data")).expect("a folder");
-    for (name, text) in [
+    let (_folder, tree) = common::small(&[
         ("proofmark.toml", CONFIG),
         ("changed.yml", RULE),
         ("changed.toml", EXPERIMENT),
         ("study.toml", STUDY),
         ("watcher.json", ""),
         ("data/file", "what stands here is changed and put back\n"),
-    ] {
-        std::fs::write(tree.join(name), text).expect("a file");
-    }
+    ]);
     let stop = Arc::new(AtomicBool::new(false));
     let watcher = std::thread::spawn({
         let (tree, stop) = (tree.clone(), stop.clone());
@@ -161,17 +156,12 @@ fn a_study_is_planned_killed_resumed_and_answered() {
 
 #[test]
 fn a_study_that_could_find_nothing_is_refused() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let tree = &folder.path().join("tree");
-    std::fs::create_dir(tree).expect("a folder");
-    for (name, text) in [
+    let (_folder, tree) = common::small(&[
         ("proofmark.toml", CONFIG),
         ("changed.toml", EXPERIMENT),
         ("study.toml", &STUDY.replace("block_size = 6", "block_size = 2")),
-    ] {
-        std::fs::write(tree.join(name), text).expect("a file");
-    }
-    let refused = proofmark(tree, &["--plan"]);
+    ]);
+    let refused = proofmark(&tree, &["--plan"]);
     assert_eq!(refused.status.code(), Some(2));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("no result could differ at alpha 0.05"), "{said}");

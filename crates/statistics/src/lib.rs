@@ -55,3 +55,13 @@ pub struct Estimate {
     /// Low and high end; an end is `None` where it was not reached. No interval where nothing was observed at all.
     pub interval: Option<(Option<f64>, Option<f64>)>,
 }
+
+/// Times as tests write them: `5 7+ 9`, with a plus behind those that were cut short.
+#[cfg(test)]
+fn times(text: &str) -> Vec<Time> {
+    let one = |word: &str| Time {
+        seconds: word.trim_end_matches('+').parse().expect("a number"),
+        observed: !word.ends_with('+'),
+    };
+    text.split_whitespace().map(one).collect()
+}

@@ -245,14 +245,7 @@ fn below(one: &[f64], other: &[f64], edge: f64) -> u64 {
 mod tests {
     use super::*;
     use crate::Random;
-
-    fn times(text: &str) -> Vec<Time> {
-        let one = |word: &str| Time {
-            seconds: word.trim_end_matches('+').parse().expect("a number"),
-            observed: !word.ends_with('+'),
-        };
-        text.split_whitespace().map(one).collect()
-    }
+    use crate::times;
 
     fn block(treatment: &str, control: &str) -> Block {
         Block {

@@ -219,14 +219,7 @@ fn band(survival: f64, greenwood: f64) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn times(text: &str) -> Vec<Time> {
-        let one = |word: &str| Time {
-            seconds: word.trim_end_matches('+').parse().expect("a number"),
-            observed: !word.ends_with('+'),
-        };
-        text.split_whitespace().map(one).collect()
-    }
+    use crate::times;
 
     #[track_caller]
     fn check(text: &str, survival: &[f64], median: (Option<f64>, Option<f64>, Option<f64>)) {

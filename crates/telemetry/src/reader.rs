@@ -30,11 +30,19 @@ pub trait Reader: Send {
     /// Time passes without bytes: what waited for more for too long is handed on as it stands.
     fn tick(&mut self, _now: Duration, _out: &mut Vec<Reading>) {}
 
-    /// One whole document, such as a request's body. `now` is the boot time at which its last byte was read.
+    /// One whole document, such as a request's body. `now` is the boot time at which its last byte was read. The whole
+    /// of a stream where this is not overridden.
     ///
     /// # Errors
     /// It is not what this reader reads; nothing of it is in `out`.
-    fn document(&mut self, document: &Document<'_>, now: Duration, out: &mut Vec<Reading>) -> Result<Taken, Refused>;
+    fn document(&mut self, document: &Document<'_>, now: Duration, out: &mut Vec<Reading>) -> Result<Taken, Refused> {
+        if document.bytes.len() > DOCUMENT_BYTES_MAX {
+            return Err(Refused(format!("it is longer than {DOCUMENT_BYTES_MAX} bytes")));
+        }
+        self.push(document.bytes, now, out);
+        self.end(now, out);
+        Ok(Taken::default())
+    }
 }
 
 /// One whole document.

@@ -1,8 +1,8 @@
 //! Sigma's own auditd rules over what the auditd reader makes of raw records: SigmaHQ's where the shared data is there,
 //! rules of the same shape everywhere.
 
-use std::path::Path;
-use std::process::Command;
+mod common;
+
 use std::time::Duration;
 
 use telemetry::{Options, Reading, SigmaRules};
@@ -53,33 +53,17 @@ fn rules_in_sigmas_shape_match_raw_records() {
 
 #[test]
 fn sigmahqs_rules_match_raw_records() {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/sigma-rules.tar.gz");
-    let folder = tempfile::tempdir().unwrap();
-    let unpacked = archive.exists()
-        && Command::new("tar")
-            .arg("xzf")
-            .arg(&archive)
-            .arg("-C")
-            .arg(folder.path())
-            .args(["--wildcards", "*auditd*.yml"])
-            .status()
-            .is_ok_and(|status| status.success());
-    if !unpacked {
-        println!("not run: `sigma-rules.tar.gz` is not there");
+    let Some(folder) = common::unpack("sigma-rules.tar.gz") else {
         return;
-    }
-    let mut files = Vec::new();
-    let mut folders = vec![folder.path().to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "yml") {
-                files.push((path.display().to_string(), std::fs::read(&path).unwrap()));
-            }
-        }
-    }
+    };
+    let mut paths = Vec::new();
+    common::files(folder.path(), "yml", &mut paths);
+    let files: Vec<(String, Vec<u8>)> = paths
+        .iter()
+        .map(|path| (path.display().to_string(), path))
+        .filter(|(name, _)| name.contains("auditd"))
+        .map(|(name, path)| (name, std::fs::read(path).unwrap()))
+        .collect();
     let found = matches(&files);
     println!("{} rules", files.len());
     for title in [

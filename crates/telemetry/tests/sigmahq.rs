@@ -1,10 +1,11 @@
 //! SigmaHQ's own rules and recorded events, where the data is there: all rules at once answer as rsigma does, over the
 //! events as they were recorded and over thousands of others made of them and of what the rules look for.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod common;
 
+use std::fs;
+
+use common::{files, unpack};
 use rsigma_eval::Engine;
 use rsigma_eval::event::JsonEvent;
 use rsigma_parser::parse_sigma_yaml;
@@ -13,39 +14,6 @@ use telemetry::{SigmaRules, windows_event};
 
 /// Events made of each recorded one.
 const MUTANTS: u64 = 6;
-
-/// Unpacks an archive of the shared data; `None`, and a line that says so, where it is absent.
-fn unpack(name: &str) -> Option<tempfile::TempDir> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let archive = std::env::var_os("PROOFMARK_DATA")
-        .map_or(beside, PathBuf::from)
-        .join(name);
-    let folder = tempfile::tempdir().unwrap();
-    let unpacked = archive.exists()
-        && Command::new("tar")
-            .arg("xzf")
-            .arg(&archive)
-            .arg("-C")
-            .arg(folder.path())
-            .status()
-            .is_ok_and(|s| s.success());
-    if !unpacked {
-        println!("not run: `{name}` is not there");
-    }
-    unpacked.then_some(folder)
-}
-
-fn files(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            files(&path, extension, found);
-        } else if path.extension().is_some_and(|it| it == extension) {
-            found.push(path);
-        }
-    }
-    found.sort();
-}
 
 /// Numbers that look random, the same each time: <https://prng.di.unimi.it/splitmix64.c>.
 struct Numbers(u64);

@@ -149,11 +149,10 @@ impl<'a> Detectors<'a> {
             armed: Vec::new(),
             responses: Vec::new(),
             polled: environment.now().boottime,
-            pauses: environment
-                .observers()
-                .into_iter()
-                .map(|name| (name.clone(), environment.observer_pause(&name)))
-                .collect(),
+            pauses: environment.observing().map_or_else(BTreeMap::new, |observing| {
+                let names = observing.names().into_iter();
+                names.map(|name| (name.clone(), observing.pause(&name))).collect()
+            }),
             heard: BTreeMap::new(),
             correlator: rules.correlator(),
             armed_at: environment.now(),
@@ -880,7 +879,7 @@ fn matches_its_line(rules: &SigmaRules, rule: &str, line: &Value) -> bool {
 /// A rule has to match its line, and an observer that is named has to receive.
 async fn self_test(kind: &DetectorKind, rules: &SigmaRules, environment: &dyn Environment) -> Result<(), String> {
     match kind {
-        DetectorKind::Alert { source, .. } => environment.self_test(source, &Value::Null).await,
+        DetectorKind::Alert { source, .. } => receives(environment, source).await,
         DetectorKind::Sigma {
             rule,
             self_test,
@@ -890,13 +889,25 @@ async fn self_test(kind: &DetectorKind, rules: &SigmaRules, environment: &dyn En
                 return Err(format!("`{rule}` doesn't match its line"));
             }
             match source {
-                Some(source) if environment.observers().contains(source) => {
-                    environment.self_test(source, &Value::Null).await
-                }
+                Some(source) if is_observer(environment, source) => receives(environment, source).await,
                 _ => Ok(()),
             }
         }
         DetectorKind::Probe { .. } => Ok(()),
+    }
+}
+
+fn is_observer(environment: &dyn Environment, name: &String) -> bool {
+    environment
+        .observing()
+        .is_some_and(|observing| observing.names().contains(name))
+}
+
+/// An observer has to be there and to receive.
+async fn receives(environment: &dyn Environment, observer: &str) -> Result<(), String> {
+    match environment.observing() {
+        Some(observing) => observing.self_test(observer, &Value::Null).await,
+        None => Err(format!("there is no observer `{observer}`")),
     }
 }
 

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use chaos::process::{Holder, Holders, Warden, Worker};
 use chaos::{
-    BoxFuture, CredentialRef, Experiment, Fault, Freeze, Input, Permit, Record, ServiceAnswer, ServiceRequest,
+    BoxFuture, CredentialRef, Experiment, Fault, Freeze, Observing, Permit, Record, ServiceAnswer, ServiceRequest,
     Settings, Site, TargetKind, Turns,
 };
 use evidence::Now;
 use host::process::Cancel;
 use net::http::Request;
 use net::proxy::Applied;
-use serde_json::Value;
-use telemetry::{LogTail, Reading};
+use telemetry::LogTail;
 
 use crate::Error;
 use crate::environment::ask;
@@ -114,14 +113,6 @@ impl Declared {
     fn time_left(&self) -> Duration {
         let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
         until.map_or(self.deadline, |until| until.saturating_sub((self.clock)().boottime))
-    }
-}
-
-/// The pause between two questions to an observer that has to be asked.
-pub fn pause_of(settings: &Settings, observer: &str) -> Duration {
-    match settings.observers.get(observer).map(|observer| &observer.input) {
-        Some(Input::Poll { every_ms, .. }) => Duration::from_millis(*every_ms),
-        _ => Duration::ZERO,
     }
 }
 
@@ -277,21 +268,8 @@ impl chaos::Environment for Declared {
         self.tail.lock().map(|mut tail| tail.poll(now)).unwrap_or_default()
     }
 
-    fn poll_readings(&self, now: Duration) -> Vec<Reading> {
-        let lines = self.poll_logs(now).into_iter().map(Reading::Event);
-        lines.chain(self.observers.poll_readings()).collect()
-    }
-
-    fn observers(&self) -> Vec<String> {
-        self.observers.names().map(str::to_owned).collect()
-    }
-
-    fn self_test<'a>(&'a self, observer: &'a str, canary: &'a Value) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(self.observers.self_test(observer, canary))
-    }
-
-    fn observer_pause(&self, observer: &str) -> Duration {
-        pause_of(&self.settings, observer)
+    fn observing(&self) -> Option<&dyn Observing> {
+        Some(&self.observers)
     }
 
     fn run_id(&self) -> [u8; 16] {

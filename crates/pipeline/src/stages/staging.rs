@@ -22,19 +22,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chaos::{BoxFuture, CredentialRef, Experiment, ServiceAnswer, ServiceRequest};
+use chaos::{BoxFuture, CredentialRef, Experiment, Observing, ServiceAnswer, ServiceRequest};
 use credentials::Accessor;
 use evidence::predicates::{self, ChaosExperiment};
 use evidence::{Digest, Now, Observation, Outcome, Stage, Subject};
 use host::process::Cancel;
 use net::http::Request;
 use net::proxy::Applied;
-use serde_json::{Value, json};
-use telemetry::{Reading, SigmaRules};
+use serde_json::json;
+use telemetry::SigmaRules;
 
 use crate::Error;
 use crate::chaos::Switch;
-use crate::chaos::declared::{pause_of, planted, run_id};
+use crate::chaos::declared::{planted, run_id};
 use crate::config::Role;
 use crate::environment::{Environment, ask};
 use crate::observers::Observers;
@@ -305,21 +305,8 @@ impl chaos::Environment for Attacked<'_> {
             .unwrap_or_default()
     }
 
-    fn poll_readings(&self, now: Duration) -> Vec<Reading> {
-        let lines = self.poll_logs(now).into_iter().map(Reading::Event);
-        lines.chain(self.observers.poll_readings()).collect()
-    }
-
-    fn observers(&self) -> Vec<String> {
-        self.observers.names().map(str::to_owned).collect()
-    }
-
-    fn self_test<'a>(&'a self, observer: &'a str, canary: &'a Value) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(self.observers.self_test(observer, canary))
-    }
-
-    fn observer_pause(&self, observer: &str) -> Duration {
-        pause_of(self.settings, observer)
+    fn observing(&self) -> Option<&dyn Observing> {
+        Some(&self.observers)
     }
 
     fn entities(&self) -> Vec<String> {

@@ -41,6 +41,18 @@ pub fn must(program: &str, args: &[&str], folder: &Path) -> Output {
     out
 }
 
+/// A small tree of these files (path and text) in a folder of its own, with room for a home beside it.
+pub fn small(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tree = folder.path().join("tree");
+    for (name, text) in files {
+        let path = tree.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+    (folder, tree)
+}
+
 /// The example's dependencies, compiled once: copies start from there.
 fn warm_target() -> &'static Path {
     static WARM: OnceLock<PathBuf> = OnceLock::new();

@@ -39,7 +39,7 @@ use serde_json::{Map, Value};
 
 use crate::Event;
 use crate::lines::Lines;
-use crate::reader::{DOCUMENT_BYTES_MAX, Delivery, Document, Entry, Options, Reader, Refused, Taken, plain_answer};
+use crate::reader::{Delivery, Entry, Options, Reader, plain_answer};
 use crate::reading::Reading;
 use crate::syscalls;
 
@@ -325,15 +325,6 @@ impl Reader for Auditd {
         {
             self.close(0, out);
         }
-    }
-
-    fn document(&mut self, document: &Document<'_>, now: Duration, out: &mut Vec<Reading>) -> Result<Taken, Refused> {
-        if document.bytes.len() > DOCUMENT_BYTES_MAX {
-            return Err(Refused(format!("it is longer than {DOCUMENT_BYTES_MAX} bytes")));
-        }
-        self.push(document.bytes, now, out);
-        self.end(now, out);
-        Ok(Taken::default())
     }
 }
 

@@ -33,7 +33,7 @@ use serde_json::{Map, Value};
 
 use crate::Event;
 use crate::documents;
-use crate::reader::{DOCUMENT_BYTES_MAX, Delivery, Document, Entry, Reader, Refused, Taken, plain_answer};
+use crate::reader::{Delivery, Document, Entry, Reader, Refused, plain_answer};
 use crate::reading::Reading;
 
 /// A longer field, or JSON object, is left out.
@@ -314,15 +314,6 @@ impl Reader for Journald {
             source: std::mem::take(&mut self.source),
             ..Journald::default()
         };
-    }
-
-    fn document(&mut self, document: &Document<'_>, now: Duration, out: &mut Vec<Reading>) -> Result<Taken, Refused> {
-        if document.bytes.len() > DOCUMENT_BYTES_MAX {
-            return Err(Refused(format!("it is longer than {DOCUMENT_BYTES_MAX} bytes")));
-        }
-        self.push(document.bytes, now, out);
-        self.end(now, out);
-        Ok(Taken::default())
     }
 }
 
