@@ -96,10 +96,11 @@ fn hold(cli: &Cli, args: &ChaosDrill, playbook: &str, terminal: &Arc<Terminal>) 
     } else {
         "machine actions are rehearsed, not done"
     };
-    if !args.json {
-        out(&visible(&format!("drill `{run}`: {} ({kind})", args.announce)))?;
-    }
-    let record = drill::hold(&asked, &options);
+    let tell = || match args.json {
+        true => Ok(()),
+        false => out(&visible(&format!("drill `{run}`: {} ({kind})", args.announce))),
+    };
+    let record = drill::hold(&asked, &options, tell);
     terminal.done();
     let record = record?;
     let (_, text) = told(&record, args.json);

@@ -66,7 +66,8 @@ pub struct Closed {
 }
 
 /// Announces a drill, or goes on with the one of that name, until the run is over, the wait is, or somebody stops it.
-pub fn hold(asked: &Asked, options: &Options) -> Result<RunRecord, Error> {
+/// `tell` is called once it is announced, and recorded.
+pub fn hold(asked: &Asked, options: &Options, tell: impl FnOnce() -> Result<(), Error>) -> Result<RunRecord, Error> {
     let text = super::text(&asked.playbook)?;
     let playbook = Playbook::parse(&text).map_err(|report| {
         Error::usage(
@@ -80,6 +81,7 @@ pub fn hold(asked: &Asked, options: &Options) -> Result<RunRecord, Error> {
         Some(journal) => journal.resumed(asked, options)?,
         None => Journal::announce(asked, options)?,
     };
+    tell()?;
     let experiment = journal.experiment_due().map(|file| {
         let options = copied(&options.release);
         std::thread::spawn(move || chaos::run(&options, Path::new(&file)).map(|ran| ran.index))
